@@ -1,0 +1,175 @@
+// Package api is the wire contract between a gate (the filter inside the proxy) and the control plane:
+// paths, message shapes, verdicts and limits. Both sides import it; it imports the standard library alone.
+//
+// Every business outcome is HTTP 200 with a [Verdict]. Any other status, and any body that does not decode
+// into the reply, means "could not decide": the gate applies its failure policy and must not guess.
+package api
+
+import (
+	"errors"
+	"fmt"
+)
+
+// AcquirePath takes a POSTed [AcquireRequest] and answers with an [AcquireReply]. The gate authenticates
+// with "Authorization: Bearer <gate token>".
+const AcquirePath = "/gate/v1/acquire"
+
+// MaxCredits is the largest amount or balance on the wire, in credits: 2^53−1, the largest integer that
+// every JSON implementation keeps exact (RFC 8259 §6).
+const MaxCredits = 1<<53 - 1
+
+// MaxMessageBytes bounds a request or reply body of the gate protocol. A longer one is refused unread.
+const MaxMessageBytes = 16 << 10
+
+// Lengths that bound the identifiers a gate makes up. DigestHexLen is SHA-256 in lower-case hex.
+const (
+	MaxGateLen   = 128
+	MaxBootLen   = 64
+	MaxOpIDLen   = 128
+	MaxSchemeLen = 64
+	MaxDigests   = 2
+	DigestHexLen = 64
+)
+
+// Verdict is the outcome of an acquire. An unknown verdict means "could not decide".
+type Verdict string
+
+// The verdicts. All but Granted are denials; a denial moves no credits.
+const (
+	Granted             Verdict = "granted"
+	UnknownKey          Verdict = "unknown_key"
+	KeyPairMismatch     Verdict = "key_pair_mismatch"
+	InactiveKey         Verdict = "inactive_key"
+	AccountNotActive    Verdict = "account_not_active"
+	DomainNotVerified   Verdict = "domain_not_verified"
+	InsufficientCredits Verdict = "insufficient_credits"
+)
+
+// Mode says how credits are taken.
+type Mode string
+
+// ModeStrict takes exactly the cost of one request and captures it at once: nothing is left to settle, and
+// the gate may keep nothing of the lease for another request.
+const ModeStrict Mode = "strict"
+
+// AcquireRequest asks for the credits of one request.
+type AcquireRequest struct {
+	// Gate names the proxy, for people reading the ledger; 1 to MaxGateLen bytes. It grants nothing: what a
+	// gate may do follows from its token.
+	Gate string `json:"gate"`
+	// Boot is random, made by one VM on its first acquire; 1 to MaxBootLen bytes.
+	Boot string `json:"boot"`
+	// OpID names this operation once and for all; 1 to MaxOpIDLen bytes. The same OpID with the same body
+	// gets the same reply and moves credits at most once; with another body it is refused with status 409.
+	OpID string `json:"op_id"`
+	// Scheme is the name of the credential scheme, 1 to MaxSchemeLen bytes.
+	Scheme string `json:"scheme"`
+	// Digests are SHA-256 of each secret of the credential, in lower-case hex: one for a secret key, two
+	// (publishable, secret) for a pair. The secrets themselves never travel.
+	Digests []string `json:"digests"`
+	// Cost is the price of the request in credits, 0 to MaxCredits. At 0 no balance is asked for.
+	Cost int64 `json:"cost"`
+	// Want is how many credits the gate would like to hold; under ModeStrict it equals Cost.
+	Want int64 `json:"want"`
+	Mode Mode  `json:"mode"`
+}
+
+// AcquireReply is the answer to an AcquireRequest.
+type AcquireReply struct {
+	// OpID repeats the request's.
+	OpID    string  `json:"op_id"`
+	Verdict Verdict `json:"verdict"`
+	// Lease is set if and only if Verdict is Granted.
+	Lease *Lease `json:"lease,omitempty"`
+}
+
+// Lease is what a granted acquire hands to the gate: credits and the identity they belong to.
+type Lease struct {
+	// Credits is what was taken from the balance. Under ModeStrict it equals the cost and is already spent.
+	Credits int64 `json:"credits"`
+	// Account, Project and Key are the ids the request is charged to. Project is empty for keys that belong
+	// to an account directly.
+	Account string `json:"account"`
+	Project string `json:"project,omitempty"`
+	Key     string `json:"key"`
+}
+
+// ErrInvalid is wrapped by what Validate returns.
+var ErrInvalid = errors.New("invalid gate message")
+
+// Validate reports every field of r that is out of its documented range, joined, each naming the field. It
+// echoes no digest.
+func (r *AcquireRequest) Validate() error {
+	var errs []error
+	bad := func(field, want string) {
+		errs = append(errs, fmt.Errorf("%w: %s: expected %s", ErrInvalid, field, want))
+	}
+	name := func(field, value string, limit int) {
+		if value == "" || len(value) > limit || !visible(value) {
+			bad(field, fmt.Sprintf("1 to %d visible ASCII characters", limit))
+		}
+	}
+	name("gate", r.Gate, MaxGateLen)
+	name("boot", r.Boot, MaxBootLen)
+	name("op_id", r.OpID, MaxOpIDLen)
+	name("scheme", r.Scheme, MaxSchemeLen)
+	if len(r.Digests) < 1 || len(r.Digests) > MaxDigests {
+		bad("digests", fmt.Sprintf("1 to %d entries", MaxDigests))
+	}
+	for i, d := range r.Digests {
+		if !lowerHex(d) || len(d) != DigestHexLen {
+			bad(fmt.Sprintf("digests[%d]", i), fmt.Sprintf("%d lower-case hex characters", DigestHexLen))
+		}
+	}
+	if r.Cost < 0 || r.Cost > MaxCredits {
+		bad("cost", "an integer from 0 to 2^53-1")
+	}
+	if r.Mode != ModeStrict {
+		bad("mode", `"strict"`)
+	} else if r.Want != r.Cost {
+		bad("want", `the value of cost under mode "strict"`)
+	}
+	return errors.Join(errs...)
+}
+
+// Validate reports whether r is a whole answer to the acquire req: the same operation, a known verdict, and
+// under Granted exactly the cost and both ids. A gate treats an error as "could not decide".
+func (r *AcquireReply) Validate(req *AcquireRequest) error {
+	if r.OpID != req.OpID {
+		return fmt.Errorf("%w: op_id: the reply is to another operation", ErrInvalid)
+	}
+	switch r.Verdict {
+	case Granted:
+		if r.Lease == nil || r.Lease.Account == "" || r.Lease.Key == "" {
+			return fmt.Errorf("%w: lease: expected an account and a key", ErrInvalid)
+		}
+		if r.Lease.Credits != req.Cost {
+			return fmt.Errorf("%w: lease.credits: expected the cost", ErrInvalid)
+		}
+		return nil
+	case UnknownKey, KeyPairMismatch, InactiveKey, AccountNotActive, DomainNotVerified, InsufficientCredits:
+		if r.Lease != nil {
+			return fmt.Errorf("%w: lease: a denial has none", ErrInvalid)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: verdict: not one of the known verdicts", ErrInvalid)
+}
+
+func visible(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerHex(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func goodRequest() AcquireRequest {
+	return AcquireRequest{
+		Gate: "edge-1", Boot: "b", OpID: "b-1", Scheme: "genrex",
+		Digests: []string{strings.Repeat("0a", 32)}, Cost: 2, Want: 2, Mode: ModeStrict,
+	}
+}
+
+func TestAcquireRequestValidate(t *testing.T) {
+	good := goodRequest()
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		damage func(*AcquireRequest)
+		field  string
+	}{
+		{"no gate", func(r *AcquireRequest) { r.Gate = "" }, "gate:"},
+		{"long gate", func(r *AcquireRequest) { r.Gate = strings.Repeat("g", MaxGateLen+1) }, "gate:"},
+		{"control character in boot", func(r *AcquireRequest) { r.Boot = "a\nb" }, "boot:"},
+		{"no op_id", func(r *AcquireRequest) { r.OpID = "" }, "op_id:"},
+		{"long op_id", func(r *AcquireRequest) { r.OpID = strings.Repeat("o", MaxOpIDLen+1) }, "op_id:"},
+		{"no scheme", func(r *AcquireRequest) { r.Scheme = "" }, "scheme:"},
+		{"no digest", func(r *AcquireRequest) { r.Digests = nil }, "digests:"},
+		{"three digests", func(r *AcquireRequest) { r.Digests = make([]string, 3) }, "digests:"},
+		{"upper-case digest", func(r *AcquireRequest) { r.Digests[0] = strings.Repeat("0A", 32) }, "digests[0]:"},
+		{"short digest", func(r *AcquireRequest) { r.Digests[0] = "0a" }, "digests[0]:"},
+		{"negative cost", func(r *AcquireRequest) { r.Cost, r.Want = -1, -1 }, "cost:"},
+		{"cost above 2^53-1", func(r *AcquireRequest) { r.Cost, r.Want = MaxCredits+1, MaxCredits+1 }, "cost:"},
+		{"want beyond cost", func(r *AcquireRequest) { r.Want = 3 }, "want:"},
+		{"unknown mode", func(r *AcquireRequest) { r.Mode = "loose" }, "mode:"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := goodRequest()
+			tt.damage(&r)
+			err := r.Validate()
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), ": "+tt.field) {
+				t.Errorf("Validate = %v, want ErrInvalid naming %s", err, tt.field)
+			}
+		})
+	}
+}
+
+func TestAcquireReplyValidate(t *testing.T) {
+	req := goodRequest()
+	lease := func() *Lease { return &Lease{Credits: 2, Account: "acct_1", Key: "key_1"} }
+	tests := []struct {
+		name  string
+		reply AcquireReply
+		ok    bool
+	}{
+		{"granted", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: lease()}, true},
+		{"denied", AcquireReply{OpID: "b-1", Verdict: InsufficientCredits}, true},
+		{"another operation", AcquireReply{OpID: "b-2", Verdict: Granted, Lease: lease()}, false},
+		{"empty", AcquireReply{}, false},
+		{"unknown verdict", AcquireReply{OpID: "b-1", Verdict: "maybe"}, false},
+		{"granted without lease", AcquireReply{OpID: "b-1", Verdict: Granted}, false},
+		{"granted above the cost", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 3, Account: "a", Key: "k"}}, false},
+		{"granted without identity", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2}}, false},
+		{"denied with a lease", AcquireReply{OpID: "b-1", Verdict: UnknownKey, Lease: lease()}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.reply.Validate(&req); (err == nil) != tt.ok {
+				t.Errorf("Validate = %v, want ok = %v", err, tt.ok)
+			}
+		})
+	}
+}
