@@ -1,0 +1,130 @@
+// Package ledger owns the rules by which credits move: what a transaction is, when it balances, and which
+// balances may follow which. It is pure: it reads no clock, keeps no state and refuses any movement that would
+// break an invariant. Whoever stores balances applies its transactions and records the postings as entries.
+//
+// An account has four buckets. Funding mirrors, as a negative balance, all that was ever granted, so that the
+// four always sum to zero; what is left of a grant is available, reserved or spent. Written off is a memo beside
+// them: credits used that no grant covered.
+package ledger
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Credits is an amount or a balance, in credits.
+type Credits int64
+
+// MaxCredits is the largest amount and the largest balance, 2^53−1: every JSON implementation keeps it exact.
+const MaxCredits Credits = 1<<53 - 1
+
+// Errors of this package; test for them with errors.Is.
+var (
+	// ErrAmount means that an amount is not between 1 and MaxCredits.
+	ErrAmount = errors.New("amount out of range")
+	// ErrOverflow means that a sum lies beyond ±MaxCredits.
+	ErrOverflow = errors.New("credits overflow")
+	// ErrInsufficientCredits means that a bucket holds less than a transaction takes from it.
+	ErrInsufficientCredits = errors.New("insufficient credits")
+	// ErrBalanceLimit means that a transaction would bring a bucket beyond MaxCredits.
+	ErrBalanceLimit = errors.New("balance limit exceeded")
+	// ErrUnbalanced means that a transaction's postings do not sum to zero or are not postings at all. If it is
+	// returned, its maker has a bug.
+	ErrUnbalanced = errors.New("unbalanced transaction")
+	// ErrBroken means that balances break an invariant before anything was applied to them: the record they
+	// come from is damaged and must not be built upon.
+	ErrBroken = errors.New("balances break a ledger invariant")
+)
+
+// Add returns c + d, or ErrOverflow if the sum lies beyond ±MaxCredits. Neither operand need be in range.
+func (c Credits) Add(d Credits) (Credits, error) {
+	sum := c + d
+	wrapped := (d > 0 && sum < c) || (d < 0 && sum > c)
+	if wrapped || sum > MaxCredits || sum < -MaxCredits {
+		return 0, fmt.Errorf("add %d to %d: %w", d, c, ErrOverflow)
+	}
+	return sum, nil
+}
+
+// Bucket names one of an account's balances.
+type Bucket string
+
+// The buckets.
+const (
+	Funding   Bucket = "funding"
+	Available Bucket = "available"
+	Reserved  Bucket = "reserved"
+	Spent     Bucket = "spent"
+)
+
+// Posting is one leg of a transaction: Delta credits into Bucket, or out of it if negative. It is never zero.
+type Posting struct {
+	Bucket Bucket
+	Delta  Credits
+}
+
+// Kind says why a transaction moves credits.
+type Kind string
+
+// The kinds of transaction.
+const (
+	KindTopUp Kind = "top_up"
+	KindDebit Kind = "debit"
+)
+
+// Transaction moves Amount credits within one account. Its postings sum to zero and touch each bucket once.
+type Transaction struct {
+	Kind     Kind
+	Amount   Credits
+	Postings []Posting
+}
+
+// TopUp grants amount credits, 1 to MaxCredits; otherwise ErrAmount.
+func TopUp(amount Credits) (Transaction, error) {
+	return move(KindTopUp, Funding, Available, amount)
+}
+
+// Capture spends cost available credits at once, with nothing reserved before: the strict debit. Cost is 1 to
+// MaxCredits; otherwise ErrAmount.
+func Capture(cost Credits) (Transaction, error) {
+	return move(KindDebit, Available, Spent, cost)
+}
+
+func move(kind Kind, from, to Bucket, amount Credits) (Transaction, error) {
+	if amount < 1 || amount > MaxCredits {
+		return Transaction{}, fmt.Errorf("%s of %d credits: %w: expected 1 to %d", kind, amount, ErrAmount, MaxCredits)
+	}
+	return Transaction{Kind: kind, Amount: amount, Postings: []Posting{{from, -amount}, {to, amount}}}, nil
+}
+
+// Check returns ErrUnbalanced unless t's postings are nonzero, touch each known bucket at most once and sum to
+// zero.
+func (t *Transaction) Check() error {
+	var sum Credits
+	for i, p := range t.Postings {
+		if p.Delta == 0 || !p.Bucket.known() {
+			return fmt.Errorf("posting of %d to bucket %q: %w", p.Delta, p.Bucket, ErrUnbalanced)
+		}
+		for _, q := range t.Postings[:i] {
+			if q.Bucket == p.Bucket {
+				return fmt.Errorf("two postings to bucket %q: %w", p.Bucket, ErrUnbalanced)
+			}
+		}
+		var err error
+		if sum, err = sum.Add(p.Delta); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnbalanced, err)
+		}
+	}
+	if sum != 0 || len(t.Postings) == 0 {
+		return fmt.Errorf("%d postings that sum to %d: %w", len(t.Postings), sum, ErrUnbalanced)
+	}
+	return nil
+}
+
+func (b Bucket) known() bool {
+	switch b {
+	case Funding, Available, Reserved, Spent:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,16 @@
+-- name: InsertAccount :exec
+INSERT INTO accounts (id, name, status, created_us, updated_us)
+VALUES (sqlc.arg(id), sqlc.arg(name), sqlc.arg(status), sqlc.arg(created_us), sqlc.arg(created_us));
+
+-- name: InsertWallet :exec
+INSERT INTO wallets (account_id) VALUES (sqlc.arg(account_id));
+
+-- name: Account :one
+SELECT * FROM accounts WHERE id = sqlc.arg(id);
+
+-- name: Accounts :many
+SELECT * FROM accounts WHERE id < sqlc.arg(after) ORDER BY id DESC LIMIT sqlc.arg(max_rows);
+
+-- name: UpdateAccount :exec
+UPDATE accounts SET name = sqlc.arg(name), status = sqlc.arg(status), updated_us = sqlc.arg(updated_us)
+WHERE id = sqlc.arg(id);

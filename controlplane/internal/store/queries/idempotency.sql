@@ -1,0 +1,8 @@
+-- name: Idempotency :one
+SELECT request_hash, kind, result_id FROM idempotency
+WHERE caller = sqlc.arg(caller) AND idem_key = sqlc.arg(idem_key);
+
+-- name: InsertIdempotency :exec
+INSERT INTO idempotency (caller, idem_key, request_hash, kind, result_id, created_us)
+VALUES (sqlc.arg(caller), sqlc.arg(idem_key), sqlc.arg(request_hash), sqlc.arg(kind), sqlc.arg(result_id),
+        sqlc.arg(created_us));

@@ -1,0 +1,9 @@
+-- name: Wallet :one
+SELECT * FROM wallets WHERE account_id = sqlc.arg(account_id);
+
+-- name: Entry :one
+SELECT * FROM entries WHERE account_id = sqlc.arg(account_id) AND id = sqlc.arg(id);
+
+-- name: Entries :many
+SELECT * FROM entries WHERE account_id = sqlc.arg(account_id) AND id < sqlc.arg(after)
+ORDER BY id DESC LIMIT sqlc.arg(max_rows);

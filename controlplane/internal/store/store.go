@@ -1,0 +1,121 @@
+// Package store keeps Tollgate's durable state in one SQLite file: accounts, wallets and their entries, keys,
+// tokens, and what was answered to repeatable calls. It is the only package that speaks SQL. It refuses to keep
+// a secret or anything a gate could send in place of one, to change or delete an entry, and to answer a mutation
+// before it is durable.
+//
+// # Why one writer?
+//
+// SQLite has one writer at a time, and a durable commit costs an fsync whatever it holds. So every mutation, an
+// admin's too, is a job for one writer that runs all waiting jobs in one transaction and answers them after its
+// commit. Readers have a pool of connections that cannot write.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
+)
+
+//go:generate go run github.com/sqlc-dev/sqlc/cmd/sqlc@v1.31.1 generate
+
+// Errors of this package; test for them with errors.Is.
+var (
+	// ErrNotFound means that no row has the id or digest asked for.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict means that the row exists already.
+	ErrConflict = errors.New("already exists")
+	// ErrClosed is returned by every method once Close was called.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Options say how to open a Store.
+type Options struct {
+	// Path is the database file. Its directory must exist; the file is created, readable by its owner alone.
+	Path string
+	// Now is the clock of every recorded time; nil means time.Now.
+	Now func() time.Time
+}
+
+// Store is an open database. Its methods are safe for concurrent use.
+type Store struct {
+	readers *sql.DB
+	reads   *statements
+	queries *queries.Queries
+	writer  *writer
+	closing sync.Once
+	closed  atomic.Bool
+	err     error
+}
+
+// Open opens or creates the database at opts.Path and brings its schema up to date. It returns ErrSchemaTooNew
+// for a database that a newer Tollgate has migrated, and changes nothing in it. Several processes may open one
+// database; only one should serve from it.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	path, err := prepareFile(opts.Path)
+	if err != nil {
+		return nil, err
+	}
+	writes, err := openWriter(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{writer: newWriter(writes, opts.Now)}
+	if s.readers, err = connect(path, reading); err == nil {
+		s.queries = queries.New(s.readers)
+		s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSubject)
+	}
+	if err == nil {
+		s.writer.stmts, err = prepare(ctx, writes, allStatements()...)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.disconnect())
+	}
+	go s.writer.loop()
+	return s, nil
+}
+
+// Close answers the mutations that were accepted, then closes the database. Later calls return ErrClosed;
+// closing again returns what the first Close did.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.closed.Store(true)
+		s.writer.stop()
+		s.err = s.disconnect()
+	})
+	return s.err
+}
+
+// disconnect closes the readers first: the last connection to close folds the write-ahead log into the file,
+// which a reader could not.
+func (s *Store) disconnect() error {
+	var err error
+	if s.readers != nil {
+		err = s.readers.Close()
+	}
+	return errors.Join(err, s.writer.db.Close())
+}
+
+// readError says what was being read and turns an absent row and a closed database into this package's errors.
+func (s *Store) readError(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.closed.Load():
+		return fmt.Errorf("read %s: %w", what, ErrClosed)
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%s: %w", what, ErrNotFound)
+	}
+	return fmt.Errorf("read %s: %w", what, err)
+}
+
+// fromMicros reads a recorded time: they are kept in whole microseconds UTC.
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }

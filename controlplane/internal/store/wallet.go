@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tollgate/tollgate/controlplane/internal/ledger"
+	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
+)
+
+// Wallet is an account's balances in credits. Granted is all that was ever topped up and always equals
+// Available + Reserved + Spent.
+type Wallet struct {
+	AccountID  string
+	Granted    int64
+	Available  int64
+	Reserved   int64
+	Spent      int64
+	WrittenOff int64
+}
+
+// Entry is one immutable signed row of the ledger; the entries of one transaction sum to zero.
+type Entry struct {
+	ID            string
+	TransactionID string
+	AccountID     string
+	// Kind is "top_up" or "debit"; Bucket "funding", "available", "reserved" or "spent".
+	Kind   string
+	Bucket string
+	// Delta is in credits; negative takes from the bucket.
+	Delta int64
+	// KeyID and OpID are empty unless a gate caused the transaction; Reason and Actor unless an admin did.
+	KeyID     string
+	OpID      string
+	Reason    string
+	Actor     string
+	CreatedAt time.Time
+}
+
+// TopUp is a grant of credits. Amount is 1 to ledger.MaxCredits; Reason is at most MaxReasonLen bytes; Actor
+// names who granted it, 1 to MaxNameLen bytes.
+type TopUp struct {
+	AccountID string
+	Amount    int64
+	Reason    string
+	Actor     string
+}
+
+// Transaction is a movement of credits as the caller who made it sees it.
+type Transaction struct {
+	ID        string
+	AccountID string
+	Kind      string
+	Amount    int64
+	// Available is the balance right after this transaction.
+	Available int64
+	Reason    string
+	Actor     string
+	CreatedAt time.Time
+}
+
+// Wallet returns an account's balances, or ErrNotFound.
+func (s *Store) Wallet(ctx context.Context, accountID string) (Wallet, error) {
+	row, err := s.queries.Wallet(ctx, accountID)
+	if err != nil {
+		return Wallet{}, s.readError("account", err)
+	}
+	return Wallet{
+		AccountID: row.AccountID, Granted: -row.Funding, Available: row.Available, Reserved: row.Reserved,
+		Spent: row.Spent, WrittenOff: row.WrittenOff,
+	}, nil
+}
+
+// Entries lists an account's entries newest first and reports whether more follow the page; ErrNotFound for an
+// unknown account.
+func (s *Store) Entries(ctx context.Context, accountID string, page Page) ([]Entry, bool, error) {
+	after, rows, err := page.bounds()
+	if err != nil {
+		return nil, false, fmt.Errorf("list entries: %w", err)
+	}
+	found, err := s.queries.Entries(ctx, queries.EntriesParams{AccountID: accountID, After: after, MaxRows: rows})
+	if err == nil && len(found) == 0 {
+		_, err = s.queries.Account(ctx, accountID)
+	}
+	if err != nil {
+		return nil, false, s.readError("account's entries", err)
+	}
+	entries, more := cut(found, page, entryOf)
+	return entries, more, nil
+}
+
+// TopUp grants credits to an account. Replayed is true if an earlier call under idem did it; then the
+// transaction is that call's. A nil idem makes every call a new grant. It returns ErrNotFound,
+// ErrIdempotencyMismatch, or ledger.ErrBalanceLimit if the account would have been granted more than
+// ledger.MaxCredits in all.
+func (s *Store) TopUp(ctx context.Context, in TopUp, idem *Idempotency) (txn Transaction, replayed bool, err error) {
+	grant, err := in.check(idem)
+	if err != nil {
+		return Transaction{}, false, fmt.Errorf("top up: %w", err)
+	}
+	out, err := write(ctx, s, func(tx *writeTx) (outcome[Transaction], error) {
+		replay := func(entryID string) (Transaction, error) { return tx.granted(in.AccountID, entryID) }
+		return once(tx, idem, "top_up", replay, func() (Transaction, string, error) { return tx.topUp(in, grant) })
+	})
+	return out.result, out.replayed, err
+}
+
+func (in *TopUp) check(idem *Idempotency) (ledger.Transaction, error) {
+	grant, err := ledger.TopUp(ledger.Credits(in.Amount))
+	if err != nil {
+		err = fmt.Errorf("%w: amount: %w", ErrInvalid, err)
+	}
+	err = errors.Join(err,
+		checkText("reason", in.Reason, 0, MaxReasonLen), checkText("actor", in.Actor, 1, MaxNameLen), idem.check())
+	return grant, err
+}
+
+// topUp returns the grant and the id of the entry that made it available.
+func (tx *writeTx) topUp(in TopUp, grant ledger.Transaction) (txn Transaction, entryID string, err error) {
+	row, err := tx.Queries.Wallet(tx.ctx, in.AccountID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Transaction{}, "", fmt.Errorf("account: %w", ErrNotFound)
+	}
+	if err != nil {
+		return Transaction{}, "", fmt.Errorf("read wallet: %w", err)
+	}
+	balances := balancesOf(row)
+	next, err := balances.Apply(grant)
+	if err != nil {
+		return Transaction{}, "", err
+	}
+	p := posting{accountID: in.AccountID, move: grant, reason: in.Reason, actor: in.Actor}
+	done, err := tx.post(&p, balances, next)
+	if err != nil {
+		return Transaction{}, "", err
+	}
+	return Transaction{
+		ID: done.id, AccountID: in.AccountID, Kind: string(grant.Kind), Amount: in.Amount,
+		Available: int64(next.Available), Reason: in.Reason, Actor: in.Actor, CreatedAt: fromMicros(tx.now),
+	}, done.entries[1], nil
+}
+
+// granted rebuilds a top-up from its entry into the available bucket.
+func (tx *writeTx) granted(accountID, entryID string) (Transaction, error) {
+	row, err := tx.Entry(tx.ctx, queries.EntryParams{AccountID: accountID, ID: entryID})
+	if err != nil {
+		return Transaction{}, fmt.Errorf("read entry %s: %w", entryID, err)
+	}
+	return Transaction{
+		ID: row.TransactionID, AccountID: row.AccountID, Kind: row.Kind, Amount: row.Delta, Available: row.Balance,
+		Reason: row.Reason, Actor: row.Actor, CreatedAt: fromMicros(row.CreatedUs),
+	}, nil
+}
+
+func balancesOf(row queries.Wallet) ledger.Balances {
+	return ledger.Balances{
+		Funding: ledger.Credits(row.Funding), Available: ledger.Credits(row.Available),
+		Reserved: ledger.Credits(row.Reserved), Spent: ledger.Credits(row.Spent),
+		WrittenOff: ledger.Credits(row.WrittenOff),
+	}
+}
+
+func entryOf(row queries.Entry) Entry {
+	return Entry{
+		ID: row.ID, TransactionID: row.TransactionID, AccountID: row.AccountID, Kind: row.Kind, Bucket: row.Bucket,
+		Delta: row.Delta, KeyID: row.KeyID, OpID: row.OpID, Reason: row.Reason, Actor: row.Actor,
+		CreatedAt: fromMicros(row.CreatedUs),
+	}
+}

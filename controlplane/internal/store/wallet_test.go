@@ -1,0 +1,238 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/internal/ledger"
+)
+
+func TestTopUp(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountPending)
+	w.mustTopUp(account.ID, 30)
+	got, replayed, err := w.Store.TopUp(t.Context(), TopUp{account.ID, 12, "invoice 7", "token_1"}, nil)
+	want := Transaction{
+		ID: got.ID, AccountID: account.ID, Kind: "top_up", Amount: 12, Available: 42, Reason: "invoice 7", Actor: "token_1",
+		CreatedAt: w.clock.Now(),
+	}
+	if err != nil || replayed || got != want || !strings.HasPrefix(got.ID, "txn_") {
+		t.Errorf("got %+v, replayed %v, %v; want %+v", got, replayed, err, want)
+	}
+	if got, want := w.mustWallet(account.ID), (Wallet{AccountID: account.ID, Granted: 42, Available: 42}); got != want {
+		t.Errorf("wallet %+v, want %+v", got, want)
+	}
+	w.verify()
+}
+
+func TestTopUpRefuses(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	w.mustTopUp(account.ID, 1)
+	tests := []struct {
+		name  string
+		in    TopUp
+		idem  *Idempotency
+		field string
+		want  error
+	}{
+		{"zero", TopUp{account.ID, 0, "", "x"}, nil, "amount", ErrInvalid},
+		{"negative", TopUp{account.ID, -1, "", "x"}, nil, "amount", ErrInvalid},
+		{"beyond 2^53-1", TopUp{account.ID, 1 << 53, "", "x"}, nil, "amount", ErrInvalid},
+		{"sum beyond 2^53-1", TopUp{account.ID, api.MaxCredits, "", "x"}, nil, "", ledger.ErrBalanceLimit},
+		{"no actor", TopUp{account.ID, 1, "", ""}, nil, "actor", ErrInvalid},
+		{"long reason", TopUp{account.ID, 1, strings.Repeat("a", MaxReasonLen+1), "x"}, nil, "reason", ErrInvalid},
+		{"unknown account", TopUp{"acct_absent", 1, "", "x"}, nil, "account", ErrNotFound},
+		{"empty idempotency key", TopUp{account.ID, 1, "", "x"}, &Idempotency{Caller: "x"}, "idempotency key", ErrInvalid},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := w.Store.TopUp(t.Context(), tt.in, tt.idem)
+			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.field) {
+				t.Errorf("got %v, want %v naming %q", err, tt.want, tt.field)
+			}
+		})
+	}
+	if got := w.mustWallet(account.ID); got.Granted != 1 || got.Available != 1 {
+		t.Errorf("wallet %+v after refused top-ups", got)
+	}
+	w.verify()
+}
+
+func TestLargestBalance(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	w.mustKey(account.ID, "secret")
+	w.mustTopUp(account.ID, api.MaxCredits)
+	if reply := w.mustAcquire(acquireOf("secret", "op-1", api.MaxCredits)); reply.Verdict != api.Granted {
+		t.Errorf("debit of everything: %s", reply.Verdict)
+	}
+	// What is spent still counts as granted, so nothing can overflow by spending and topping up in turn.
+	if _, _, err := w.Store.TopUp(t.Context(), TopUp{account.ID, 1, "", "x"}, nil); !errors.Is(err, ledger.ErrBalanceLimit) {
+		t.Errorf("got %v, want ErrBalanceLimit", err)
+	}
+	want := Wallet{AccountID: account.ID, Granted: api.MaxCredits, Spent: api.MaxCredits}
+	if got := w.mustWallet(account.ID); got != want {
+		t.Errorf("wallet %+v, want %+v", got, want)
+	}
+	w.verify()
+}
+
+func TestTopUpIsIdempotent(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	in := TopUp{account.ID, 10, "invoice", "token_1"}
+	idem := &Idempotency{Caller: "token_1", Key: "k", RequestHash: [32]byte{1}}
+	first, replayed, err := w.Store.TopUp(t.Context(), in, idem)
+	if err != nil || replayed {
+		t.Fatalf("first: replayed %v, %v", replayed, err)
+	}
+	w.mustTopUp(account.ID, 5)
+	again, replayed, err := w.Store.TopUp(t.Context(), in, idem)
+	if diff := cmp.Diff(first, again); diff != "" || !replayed || err != nil {
+		t.Errorf("again: replayed %v, %v (-first +again):\n%s", replayed, err, diff)
+	}
+	other := *idem
+	other.RequestHash[31] = 9
+	if _, _, err := w.Store.TopUp(t.Context(), in, &other); !errors.Is(err, ErrIdempotencyMismatch) {
+		t.Errorf("other body: got %v, want ErrIdempotencyMismatch", err)
+	}
+	if _, _, err := w.CreateKey(t.Context(), newKey(account.ID, "s"), idem); !errors.Is(err, ErrIdempotencyMismatch) {
+		t.Errorf("other operation: got %v, want ErrIdempotencyMismatch", err)
+	}
+	if got := w.mustWallet(account.ID).Available; got != 15 {
+		t.Errorf("available %d, want 15", got)
+	}
+	another := *idem
+	another.Caller = "token_2"
+	if _, replayed, err := w.Store.TopUp(t.Context(), in, &another); err != nil || replayed {
+		t.Errorf("another caller's same key: replayed %v, %v", replayed, err)
+	}
+	w.verify()
+}
+
+func TestConcurrentTopUpsUnderOneKey(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	idem := &Idempotency{Caller: "token_1", Key: "k", RequestHash: [32]byte{1}}
+	var wg sync.WaitGroup
+	results := make([]Transaction, 32)
+	for i := range results {
+		wg.Go(func() {
+			var err error
+			results[i], _, err = w.Store.TopUp(context.Background(), TopUp{account.ID, 10, "", "x"}, idem)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for i, r := range results {
+		if r != results[0] {
+			t.Errorf("call %d: %+v, want %+v", i, r, results[0])
+		}
+	}
+	if got := w.mustWallet(account.ID).Available; got != 10 {
+		t.Errorf("available %d, want 10", got)
+	}
+}
+
+func TestEntries(t *testing.T) {
+	w := newWorld(t)
+	account, other := w.mustAccount(AccountActive), w.mustAccount(AccountActive)
+	key := w.mustKey(account.ID, "secret")
+	grant, _, err := w.Store.TopUp(t.Context(), TopUp{account.ID, 10, "invoice", "token_1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustTopUp(other.ID, 99)
+	w.mustAcquire(acquireOf("secret", "op-1", 4))
+	got, more, err := w.Entries(t.Context(), account.ID, Page{Limit: 10})
+	if err != nil || more {
+		t.Fatalf("more %v, %v", more, err)
+	}
+	debit := Entry{AccountID: account.ID, Kind: "debit", KeyID: key.ID, OpID: "op-1", CreatedAt: w.clock.Now()}
+	topUp := Entry{
+		AccountID: account.ID, Kind: "top_up", TransactionID: grant.ID, Reason: "invoice", Actor: "token_1",
+		CreatedAt: w.clock.Now(),
+	}
+	of := func(e Entry, bucket string, delta int64) Entry { e.Bucket, e.Delta = bucket, delta; return e }
+	debit.TransactionID = got[0].TransactionID
+	want := []Entry{of(debit, "spent", 4), of(debit, "available", -4), of(topUp, "available", 10), of(topUp, "funding", -10)}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Entry{}, "ID")); diff != "" {
+		t.Errorf("entries (-want +got):\n%s", diff)
+	}
+	page, more, err := w.Entries(t.Context(), account.ID, Page{Limit: 2, After: got[0].ID})
+	if diff := cmp.Diff(got[1:3], page); diff != "" || !more || err != nil {
+		t.Errorf("page: more %v, %v (-want +got):\n%s", more, err, diff)
+	}
+}
+
+func TestEntriesOfWhom(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	if got, more, err := w.Entries(t.Context(), account.ID, Page{Limit: 10}); err != nil || more || len(got) != 0 {
+		t.Errorf("new account: %v, more %v, %v", got, more, err)
+	}
+	if _, _, err := w.Entries(t.Context(), "acct_absent", Page{Limit: 10}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("absent account: got %v, want ErrNotFound", err)
+	}
+	if _, err := w.Wallet(t.Context(), "acct_absent"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("absent wallet: got %v, want ErrNotFound", err)
+	}
+}
+
+func TestEntriesAreImmutable(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	w.mustTopUp(account.ID, 10)
+	before, _, err := w.Entries(t.Context(), account.ID, Page{Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, statement := range map[string]string{
+		"update": "UPDATE entries SET delta = delta * 2",
+		"delete": "DELETE FROM entries",
+		"replace": `INSERT OR REPLACE INTO entries SELECT account_id, id, transaction_id, kind, bucket, delta * 2, balance,
+			key_id, op_id, reason, actor, created_us FROM entries`,
+		"upsert": `INSERT INTO entries SELECT * FROM entries WHERE true
+			ON CONFLICT DO UPDATE SET delta = excluded.delta * 2`,
+	} {
+		if _, err := w.writer.db.ExecContext(t.Context(), statement); err == nil {
+			t.Errorf("%s was let through", name)
+		}
+	}
+	after, _, err := w.Entries(t.Context(), account.ID, Page{Limit: 10})
+	if diff := cmp.Diff(before, after); diff != "" || err != nil {
+		t.Errorf("entries, %v (-before +after):\n%s", err, diff)
+	}
+}
+
+// The schema holds by itself what the code is careful about.
+func TestSchemaRefuses(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	w.mustTopUp(account.ID, 10)
+	for name, statement := range map[string]string{
+		"negative balance":      "UPDATE wallets SET available = -1, spent = 11",
+		"unbalanced wallet":     "UPDATE wallets SET available = 11",
+		"balance beyond 2^53-1": "UPDATE wallets SET funding = -9007199254740992, available = 9007199254740992",
+		"fractional balance":    "UPDATE wallets SET available = 9.5, spent = 0.5",
+		"text as a balance":     "UPDATE wallets SET available = 'ten'",
+		"orphaned wallet":       "DELETE FROM accounts",
+		"unknown status":        "UPDATE accounts SET status = 'gone'",
+		"entry of zero": `INSERT INTO entries SELECT account_id, id || 'x', transaction_id, kind, bucket, 0, balance, key_id,
+			op_id, reason, actor, created_us FROM entries`,
+	} {
+		if _, err := w.writer.db.ExecContext(t.Context(), statement); err == nil {
+			t.Errorf("%s was let through", name)
+		}
+	}
+	w.verify()
+}
