@@ -1,0 +1,150 @@
+package controlplanetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/tollgate/tollgate/controlplane/internal/server"
+	"github.com/tollgate/tollgate/controlplane/internal/store"
+)
+
+// Key is a new API key with its full secret.
+type Key struct{ ID, Secret string }
+
+// Wallet is an account's balances in credits.
+type Wallet struct {
+	AccountID  string `json:"account_id"`
+	Granted    int64  `json:"granted"`
+	Available  int64  `json:"available"`
+	Reserved   int64  `json:"reserved"`
+	Spent      int64  `json:"spent"`
+	WrittenOff int64  `json:"written_off"`
+}
+
+// Admin sends one admin request with AdminToken and returns the answer's status and body. The body sent is none
+// for nil, itself for a []byte, and otherwise its JSON. Only a request that gets no answer ends the test.
+func (c *ControlPlane) Admin(t testing.TB, method, path string, body any) (status int, answer []byte) {
+	t.Helper()
+	req, err := http.NewRequest(method, c.AdminURL+path, reader(t, body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.AdminToken)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err = io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
+func reader(t testing.TB, body any) io.Reader {
+	t.Helper()
+	switch b := body.(type) {
+	case nil:
+		return nil
+	case []byte:
+		return bytes.NewReader(b)
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.NewReader(b)
+}
+
+// must sends an admin request, expects the status and decodes the answer into out, if there is one.
+func (c *ControlPlane) must(t testing.TB, method, path string, body any, want int, out any) {
+	t.Helper()
+	status, answer := c.Admin(t, method, path, body)
+	if status != want {
+		t.Fatalf("%s %s: got status %d, want %d: %s", method, path, status, want, answer)
+	}
+	if out == nil {
+		return
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+// MustToken issues a token of the given role, owner, operator, viewer or gate, and returns its text.
+func (c *ControlPlane) MustToken(t testing.TB, role string) string {
+	t.Helper()
+	token, err := server.IssueToken(context.Background(), c.store, "test "+role, store.Role(role))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.Reveal()
+}
+
+// MustAccount creates an account that is pending, active or disabled and holds the given credits.
+func (c *ControlPlane) MustAccount(t testing.TB, status string, credits int64) (id string) {
+	t.Helper()
+	initial := status
+	if status == "disabled" {
+		initial = "active"
+	}
+	var account struct{ ID string }
+	c.must(t, http.MethodPost, "/v1/accounts", map[string]any{"name": "test account", "status": initial}, http.StatusCreated, &account)
+	if credits > 0 {
+		c.MustCredits(t, account.ID, credits)
+	}
+	if status != initial {
+		c.MustSetAccountStatus(t, account.ID, status)
+	}
+	return account.ID
+}
+
+// MustCredits adds credits to an account.
+func (c *ControlPlane) MustCredits(t testing.TB, accountID string, credits int64) {
+	t.Helper()
+	c.must(t, http.MethodPost, fmt.Sprintf("/v1/accounts/%s/credits", accountID), map[string]any{"amount": credits}, http.StatusCreated, nil)
+}
+
+// MustSetAccountStatus changes an account's status.
+func (c *ControlPlane) MustSetAccountStatus(t testing.TB, accountID, status string) {
+	t.Helper()
+	c.must(t, http.MethodPatch, "/v1/accounts/"+accountID, map[string]any{"status": status}, http.StatusOK, nil)
+}
+
+// MustKey creates an active genrex key of an account.
+func (c *ControlPlane) MustKey(t testing.TB, accountID string) Key {
+	t.Helper()
+	var key Key
+	c.must(t, http.MethodPost, "/v1/keys",
+		map[string]any{"account_id": accountID, "scheme": "genrex", "name": "test key"}, http.StatusCreated, &key)
+	return key
+}
+
+// MustSetKeyStatus makes a key active or inactive.
+func (c *ControlPlane) MustSetKeyStatus(t testing.TB, keyID, status string) {
+	t.Helper()
+	c.must(t, http.MethodPatch, "/v1/keys/"+keyID, map[string]any{"status": status}, http.StatusOK, nil)
+}
+
+// MustRevokeKey revokes a key for good.
+func (c *ControlPlane) MustRevokeKey(t testing.TB, keyID string) {
+	t.Helper()
+	c.must(t, http.MethodPost, "/v1/keys/"+keyID+"/revoke", nil, http.StatusOK, nil)
+}
+
+// MustWallet returns an account's balances.
+func (c *ControlPlane) MustWallet(t testing.TB, accountID string) Wallet {
+	t.Helper()
+	var w Wallet
+	c.must(t, http.MethodGet, fmt.Sprintf("/v1/accounts/%s/wallet", accountID), nil, http.StatusOK, &w)
+	return w
+}

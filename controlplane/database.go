@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tollgate/tollgate/controlplane/internal/store"
+)
+
+// databaseFlag is the flag that every command takes.
+type databaseFlag struct {
+	DB string `name:"db" env:"TOLLGATE_DB" default:"data/tollgate.db" placeholder:"FILE" help:"The database file (${default}). Its directory is made if need be."`
+}
+
+// Validate is called by kong.
+func (d *databaseFlag) Validate() error {
+	if d.DB == "" {
+		return errors.New("--db: expected a file name")
+	}
+	return nil
+}
+
+// prepare makes the database's directory, for the owner alone, and refuses what is no regular file.
+func (d *databaseFlag) prepare() error {
+	if err := os.MkdirAll(filepath.Dir(d.DB), 0o700); err != nil {
+		return fmt.Errorf("make the database's directory: %w", err)
+	}
+	info, err := os.Stat(d.DB)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("open database: %s: expected a file, found a %s", d.DB, kind(info.Mode()))
+	}
+	return nil
+}
+
+func kind(m os.FileMode) string {
+	if m.IsDir() {
+		return "directory"
+	}
+	return "special file"
+}
+
+func (d *databaseFlag) open(ctx context.Context) (*store.Store, error) {
+	st, err := store.Open(ctx, store.Options{Path: d.DB})
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", d.DB, err)
+	}
+	return st, nil
+}

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tollgate/tollgate/controlplane/internal/store"
+)
+
+const accountPrefix = "acct_"
+
+// account is an account as the REST API shows it.
+type account struct {
+	ID        string    `json:"id" example:"acct_06f3k2v8s1w0"`
+	Name      string    `json:"name"`
+	Status    string    `json:"status" enum:"pending,active,disabled"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+type accountOutput struct{ Body account }
+
+func showAccount(a store.Account) account {
+	return account{
+		ID: a.ID, Name: a.Name, Status: string(a.Status),
+		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
+	}
+}
+
+// AccountID is the path of one account.
+type AccountID struct {
+	ID string `path:"id" maxLength:"200" doc:"The account's id."`
+}
+
+type createAccountBody struct {
+	Name   string `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+	Status string `json:"status,omitempty" enum:"pending,active" default:"pending"`
+}
+
+type createAccountInput struct{ Body createAccountBody }
+
+type updateAccountInput struct {
+	AccountID
+	Body struct {
+		Name   *string `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+		Status *string `json:"status,omitempty" enum:"pending,active,disabled"`
+	} `nameHint:"UpdateAccountBody"`
+}
+
+func (s *Server) registerAccounts(a huma.API) {
+	handle(s, a, huma.Operation{
+		OperationID: "create-account", Method: http.MethodPost, Path: "/v1/accounts", Summary: "Create an account",
+		DefaultStatus: http.StatusCreated,
+	}, s.createAccount)
+	handle(s, a, huma.Operation{
+		OperationID: "list-accounts", Method: http.MethodGet, Path: "/v1/accounts", Summary: "List accounts",
+	}, s.listAccounts)
+	handle(s, a, huma.Operation{
+		OperationID: "get-account", Method: http.MethodGet, Path: "/v1/accounts/{id}", Summary: "Show an account",
+	}, s.getAccount)
+	handle(s, a, huma.Operation{
+		OperationID: "update-account", Method: http.MethodPatch, Path: "/v1/accounts/{id}", Summary: "Rename an account or change its status",
+		Errors: []int{http.StatusConflict},
+	}, s.updateAccount)
+}
+
+func (s *Server) createAccount(ctx context.Context, in *createAccountInput) (*accountOutput, error) {
+	if err := fits("body.name", in.Body.Name, store.MaxNameLen); err != nil {
+		return nil, err
+	}
+	a, err := s.store.CreateAccount(ctx, store.NewAccount{Name: in.Body.Name, Status: store.AccountStatus(in.Body.Status)})
+	if err != nil {
+		return nil, fmt.Errorf("create account: %w", err)
+	}
+	return &accountOutput{Body: showAccount(a)}, nil
+}
+
+func (s *Server) listAccounts(ctx context.Context, in *struct{ PageQuery }) (*listOutput[account], error) {
+	page, err := in.page("accounts", accountPrefix)
+	if err != nil {
+		return nil, err
+	}
+	rows, more, err := s.store.Accounts(ctx, page)
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	return newList("accounts", rows, more, showAccount, func(a store.Account) string { return a.ID }), nil
+}
+
+func (s *Server) getAccount(ctx context.Context, in *AccountID) (*accountOutput, error) {
+	a, err := s.store.Account(ctx, in.ID)
+	if err != nil {
+		return nil, fmt.Errorf("show account: %w", err)
+	}
+	return &accountOutput{Body: showAccount(a)}, nil
+}
+
+func (s *Server) updateAccount(ctx context.Context, in *updateAccountInput) (*accountOutput, error) {
+	b := in.Body
+	if b.Name == nil && b.Status == nil {
+		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body", "expected name or status or both")
+	}
+	update := store.AccountUpdate{Name: b.Name}
+	if b.Name != nil {
+		if err := fits("body.name", *b.Name, store.MaxNameLen); err != nil {
+			return nil, err
+		}
+	}
+	if b.Status != nil {
+		status := store.AccountStatus(*b.Status)
+		update.Status = &status
+	}
+	a, err := s.store.UpdateAccount(ctx, in.ID, update)
+	if err != nil {
+		return nil, fmt.Errorf("update account: %w", err)
+	}
+	return &accountOutput{Body: showAccount(a)}, nil
+}
+
+// fits checks the length of text in bytes, which the store bounds and a schema cannot express.
+func fits(location, text string, limit int) error {
+	if len(text) <= limit {
+		return nil
+	}
+	return badField(http.StatusUnprocessableEntity, codeInvalidRequest, location, fmt.Sprintf("expected at most %d bytes of UTF-8", limit))
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// maxAdminBody is the longest body of an admin request, in bytes.
+const maxAdminBody = 1 << 20
+
+// readBody reads the whole body of a JSON request, at most limit bytes. Without a Content-Type the body is
+// taken for JSON; an empty body needs none.
+func readBody(c *gin.Context, limit int64) ([]byte, error) {
+	r := c.Request
+	if r.ContentLength > limit {
+		return nil, errBodyTooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, r.Body, limit))
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	if len(body) > 0 && !jsonContent(r.Header.Values("Content-Type")) {
+		return nil, errMediaType
+	}
+	return body, nil
+}
+
+func bodyError(err error) error {
+	var long *http.MaxBytesError
+	if errors.As(err, &long) {
+		return errBodyTooLarge
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return errBodyTimeout
+	}
+	return errBodyBroken
+}
+
+func jsonContent(contentType []string) bool {
+	if len(contentType) == 0 {
+		return true
+	}
+	if len(contentType) > 1 {
+		return false
+	}
+	kind, params, err := mime.ParseMediaType(contentType[0])
+	charset, other := params["charset"]
+	return err == nil && kind == "application/json" && (!other || strings.EqualFold(charset, "utf-8"))
+}
+
+// screen refuses what huma would let pass or would refuse with too little said: ambiguous queries and headers,
+// and bodies that are not exactly one JSON value. It leaves the body in place for huma to read.
+func (s *Server) screen(c *gin.Context) {
+	if err := screened(c); err != nil {
+		s.abort(c, err)
+		return
+	}
+	c.Next()
+}
+
+func screened(c *gin.Context) error {
+	// Every answer is JSON; huma would label it by what the client accepts.
+	c.Request.Header.Del("Accept")
+	if err := screenQuery(c.Request.URL.RawQuery); err != nil {
+		return err
+	}
+	if v := c.Request.Header.Values(idempotencyKeyHeader); len(v) > 1 || len(v) == 1 && v[0] == "" {
+		return badField(http.StatusBadRequest, codeInvalidRequest, "header."+idempotencyKeyHeader, "expected one value, "+idempotencyKeyForm)
+	}
+	body, err := readBody(c, maxAdminBody)
+	if err != nil {
+		return err
+	}
+	if len(body) > 0 {
+		if _, err := parseJSON(body); err != nil {
+			return err
+		}
+	}
+	c.Request.Body = io.NopCloser(bytes.NewReader(body))
+	// huma knows the type by one spelling.
+	c.Request.Header.Set("Content-Type", "application/json")
+	return nil
+}
+
+// screenQuery refuses a parameter that is repeated or empty, of which huma would take the first value or none.
+func screenQuery(raw string) error {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return badField(http.StatusBadRequest, codeInvalidRequest, "query", "expected parameters in URL encoding, separated by &")
+	}
+	var errs []FieldError
+	for name, values := range query {
+		if len(values) != 1 || values[0] == "" {
+			errs = append(errs, FieldError{Location: "query." + shownName(name), Message: "expected exactly one value"})
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	sortErrors(errs)
+	return newProblem(http.StatusUnprocessableEntity, codeInvalidRequest, summary(errs), errs...)
+}
+
+func sortErrors(errs []FieldError) {
+	slices.SortFunc(errs, func(a, b FieldError) int {
+		return strings.Compare(a.Location+"\x00"+a.Message, b.Location+"\x00"+b.Message)
+	})
+}
+
+// summary is the detail of a problem with several bad fields.
+func summary(errs []FieldError) string {
+	texts := make([]string, len(errs))
+	for i, e := range errs {
+		texts[i] = e.Location + ": " + e.Message
+	}
+	return strings.Join(texts, "; ")
+}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/internal/ledger"
+	"github.com/tollgate/tollgate/controlplane/internal/store"
+)
+
+// The refusals that this package decides itself.
+var (
+	errRoute        = errors.New("no such route")
+	errMethod       = errors.New("method not allowed on this route")
+	errNoToken      = errors.New("no bearer token")
+	errBadToken     = errors.New("unknown bearer token")
+	errManyTokens   = errors.New("more than one Authorization header")
+	errRole         = errors.New("the token's role does not allow this")
+	errReadOnly     = errors.New("the token may only read")
+	errBodyTooLarge = errors.New("body too large")
+	errMediaType    = errors.New("not JSON")
+	errBodyTimeout  = errors.New("body not received in time")
+	errBodyBroken   = errors.New("body not received whole")
+)
+
+// refusals is the one place where an error becomes a status, a code and a text for the client. The first entry
+// that matches wins; what matches none is an internal error.
+var refusals = []struct {
+	err    error
+	status int
+	code   Code
+	detail string
+}{
+	{errRoute, http.StatusNotFound, codeNotFound, "there is nothing at this path"},
+	{errMethod, http.StatusMethodNotAllowed, codeMethodNotAllowed, "this path does not take this method; see the Allow header"},
+	{errNoToken, http.StatusUnauthorized, codeUnauthenticated, "expected Authorization: Bearer and a token"},
+	{errBadToken, http.StatusUnauthorized, codeUnauthenticated, "the bearer token is not valid"},
+	{errManyTokens, http.StatusBadRequest, codeInvalidRequest, "header.Authorization: expected exactly one"},
+	{errRole, http.StatusForbidden, codeForbidden, "a token of this role is not accepted on this listener"},
+	{errReadOnly, http.StatusForbidden, codeForbidden, "a viewer token may only read"},
+	{errBodyTooLarge, http.StatusRequestEntityTooLarge, codeBodyTooLarge, "the body is longer than this endpoint takes"},
+	{errMediaType, http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "header.Content-Type: expected application/json"},
+	{errBodyTimeout, http.StatusRequestTimeout, codeInvalidRequest, "the body did not arrive in time"},
+	{errBodyBroken, http.StatusBadRequest, codeInvalidRequest, "the body did not arrive whole"},
+	{store.ErrNotFound, http.StatusNotFound, codeNotFound, "there is no such resource"},
+	{store.ErrInvalidTransition, http.StatusConflict, codeInvalidTransition, "the status cannot change that way"},
+	{store.ErrKeyRevoked, http.StatusConflict, codeKeyRevoked, "a revoked key stays revoked and cannot change"},
+	{store.ErrIdempotencyMismatch, http.StatusUnprocessableEntity, codeIdempotencyKeyReused,
+		"header.Idempotency-Key: was used before for another request"},
+	{store.ErrOpIDReused, http.StatusConflict, codeConflict, "op_id: was used before for another request"},
+	{store.ErrInvalid, http.StatusUnprocessableEntity, codeInvalidRequest, "a value is out of its range"},
+	{store.ErrConflict, http.StatusConflict, codeConflict, "this already exists"},
+	{ledger.ErrBalanceLimit, http.StatusConflict, codeBalanceLimit, "the balance would exceed 2^53-1 credits"},
+	{api.ErrInvalid, http.StatusBadRequest, codeInvalidRequest, "the message is not valid"},
+	{store.ErrClosed, http.StatusServiceUnavailable, codeUnavailable, "the control plane is shutting down"},
+	{context.Canceled, http.StatusServiceUnavailable, codeUnavailable, "the request was given up"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, codeUnavailable, "the database did not answer in time"},
+}
+
+// problemOf returns what the client is told of err. An unknown error is logged here, once, and the client
+// learns only the request id.
+func (s *Server) problemOf(ctx context.Context, err error) *Problem {
+	id := requestID(ctx)
+	var p *Problem
+	if errors.As(err, &p) {
+		p.RequestID = id
+		return p
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			p = newProblem(r.status, r.code, r.detail)
+			p.RequestID = id
+			return p
+		}
+	}
+	s.log.ErrorContext(ctx, "internal error", "request_id", id, "error", err)
+	p = internalProblem()
+	p.RequestID = id
+	return p
+}
+
+func internalProblem() *Problem {
+	return newProblem(http.StatusInternalServerError, codeInternal,
+		"the control plane could not do this; its log tells more under the request id")
+}

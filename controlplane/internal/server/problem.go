@@ -1,0 +1,78 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+const problemType = "application/problem+json"
+
+// Code is the stable name of a kind of error, on which clients branch.
+type Code string
+
+// The codes. A client treats one that it does not know by its status.
+const (
+	codeInvalidRequest       Code = "invalid_request"
+	codeUnauthenticated      Code = "unauthenticated"
+	codeForbidden            Code = "forbidden"
+	codeNotFound             Code = "not_found"
+	codeMethodNotAllowed     Code = "method_not_allowed"
+	codeConflict             Code = "conflict"
+	codeInvalidTransition    Code = "invalid_transition"
+	codeKeyRevoked           Code = "key_revoked"
+	codeIdempotencyKeyReused Code = "idempotency_key_reused"
+	codeBalanceLimit         Code = "balance_limit"
+	codeBodyTooLarge         Code = "body_too_large"
+	codeUnsupportedMediaType Code = "unsupported_media_type"
+	codeInternal             Code = "internal"
+	codeUnavailable          Code = "unavailable"
+)
+
+// Problem is the body of every error (RFC 9457). It never repeats a value of the request.
+type Problem struct {
+	Type      string       `json:"type" doc:"Always about:blank: the status and the code say what is wrong."`
+	Title     string       `json:"title" doc:"The standard text of the status."`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail" doc:"What is wrong, for people."`
+	Code      Code         `json:"code" doc:"Stable name of the error, for programs."`
+	RequestID string       `json:"request_id" doc:"The X-Request-Id of the response."`
+	Errors    []FieldError `json:"errors,omitempty" nullable:"false" doc:"One entry for each bad part of the request."`
+}
+
+// FieldError names one bad part of a request and what was expected there.
+type FieldError struct {
+	Location string `json:"location" doc:"Such as body.amount, query.limit or header.Idempotency-Key."`
+	Message  string `json:"message"`
+}
+
+// Error returns the detail, which carries no value of the request.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus lets huma answer with the problem's own status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType lets huma label the body as RFC 9457 asks.
+func (p *Problem) ContentType(string) string { return problemType }
+
+func newProblem(status int, code Code, detail string, errs ...FieldError) *Problem {
+	return &Problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: detail, Code: code, Errors: errs,
+	}
+}
+
+// badField is the problem of one part of a request.
+func badField(status int, code Code, location, expected string) *Problem {
+	return newProblem(status, code, location+": "+expected, FieldError{Location: location, Message: expected})
+}
+
+// abort ends the request with the problem that err stands for.
+func (s *Server) abort(c *gin.Context, err error) {
+	p := s.problemOf(c.Request.Context(), err)
+	// No field of a Problem can make Marshal fail.
+	body, _ := json.Marshal(p)
+	c.Data(p.Status, problemType, append(body, '\n'))
+	c.Abort()
+}

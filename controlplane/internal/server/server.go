@@ -1,0 +1,94 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tollgate/tollgate/controlplane/internal/store"
+)
+
+// Config is what a Server is made of. Store is required; the zero value of every other field works.
+type Config struct {
+	// Store answers every request. The caller keeps it and closes it after the last handler has returned.
+	Store *store.Store
+	// Logger receives one record per admin request and per internal error; nil means slog.Default().
+	Logger *slog.Logger
+	// Now tells how old a remembered gate token is; nil means time.Now.
+	Now func() time.Time
+}
+
+// Server holds the three handlers. It is safe for concurrent use and owns nothing that needs closing.
+type Server struct {
+	store   *store.Store
+	log     *slog.Logger
+	metrics *metrics
+	gates   *tokenCache
+
+	admin, gate, ops http.Handler
+}
+
+// New builds the handlers. It starts no listener and no goroutine.
+func New(c Config) (*Server, error) {
+	if c.Store == nil {
+		return nil, errors.New("new server: Store: expected an open store")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Server{store: c.Store, log: c.Logger, metrics: newMetrics()}
+	s.gates = newTokenCache(c.Store.TokenByDigest, c.Now)
+	admin, err := s.adminEngine()
+	if err != nil {
+		return nil, err
+	}
+	s.admin, s.gate, s.ops = admin, s.gateEngine(), s.opsEngine()
+	return s, nil
+}
+
+// Admin serves the REST API under /v1 and its description at /openapi.json.
+func (s *Server) Admin() http.Handler { return s.admin }
+
+// Gate serves api.AcquirePath.
+func (s *Server) Gate() http.Handler { return s.gate }
+
+// Ops serves /healthz, /readyz and /metrics, without authentication: it belongs on a private address.
+func (s *Server) Ops() http.Handler { return s.ops }
+
+func init() { gin.SetMode(gin.ReleaseMode) }
+
+// engine returns a gin engine that answers everything, unknown paths and methods and panics included, with
+// RFC 9457 and a request id.
+func (s *Server) engine(listener string) *gin.Engine {
+	e := gin.New()
+	e.RedirectTrailingSlash = false
+	e.HandleMethodNotAllowed = true
+	// An escaped slash belongs to an id; it does not make another route.
+	e.UseRawPath = true
+	e.UnescapePathValues = true
+	e.Use(s.identify, s.observe(listener), s.recovery)
+	e.NoRoute(func(c *gin.Context) { s.abort(c, errRoute) })
+	e.NoMethod(func(c *gin.Context) { s.abort(c, errMethod) })
+	return e
+}
+
+// NewHTTPServer wraps h with the time limits that every listener of the control plane has. The idle limit
+// outlasts that of Envoy's connection pools (one hour), so that it is the proxy that closes a connection at
+// rest and no callout meets one that is just being closed.
+func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       65 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}

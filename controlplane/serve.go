@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tollgate/tollgate/controlplane/internal/server"
+)
+
+// drainTime is how long requests in flight may take to end after a signal; the rest of 10 s is for the store.
+const drainTime = 8 * time.Second
+
+type serveCommand struct {
+	databaseFlag
+	Listen     string `env:"TOLLGATE_LISTEN" default:"127.0.0.1:8090" placeholder:"ADDR" help:"Where admins are served (${default})."`
+	GateListen string `env:"TOLLGATE_GATE_LISTEN" default:"127.0.0.1:8092" placeholder:"ADDR" help:"Where gates are served (${default})."`
+	OpsListen  string `env:"TOLLGATE_OPS_LISTEN" default:"127.0.0.1:8091" placeholder:"ADDR" help:"Where /healthz, /readyz and /metrics are, without authentication (${default})."`
+}
+
+// Help is shown by kong.
+func (*serveCommand) Help() string {
+	return `Addresses are HOST:PORT; with port 0 the log tells which one was taken. One database is served by one
+process at a time. SIGTERM or SIGINT ends it once the requests in flight are answered.
+
+Example:
+
+	tollgate serve --db /var/lib/tollgate/tollgate.db --listen 127.0.0.1:8090`
+}
+
+// Validate is called by kong.
+func (c *serveCommand) Validate() error {
+	return errors.Join(c.databaseFlag.Validate(),
+		checkAddress("--listen", c.Listen), checkAddress("--gate-listen", c.GateListen), checkAddress("--ops-listen", c.OpsListen))
+}
+
+func checkAddress(flag, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: expected HOST:PORT with a port from 0 to 65535, got %q", flag, addr)
+	}
+	return nil
+}
+
+// Run is called by kong. It returns once the server has stopped and the database is closed.
+func (c *serveCommand) Run() (err error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	lock, err := lockDatabase(c.DB)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	st, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	srv, err := server.New(server.Config{Store: st, Logger: log})
+	if err != nil {
+		return err
+	}
+	doors, err := c.listen(srv, log)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, stop, doors, log)
+}
+
+// door is one listener and what answers there.
+type door struct {
+	name     string
+	listener net.Listener
+	server   *http.Server
+}
+
+// listen opens all three doors or none.
+func (c *serveCommand) listen(srv *server.Server, log *slog.Logger) ([]door, error) {
+	var doors []door
+	for _, d := range []struct {
+		name, addr string
+		handler    http.Handler
+	}{
+		{"admin", c.Listen, srv.Admin()}, {"gate", c.GateListen, srv.Gate()}, {"ops", c.OpsListen, srv.Ops()},
+	} {
+		l, err := net.Listen("tcp", d.addr)
+		if err != nil {
+			for _, open := range doors {
+				_ = open.listener.Close()
+			}
+			return nil, fmt.Errorf("serve %s: %w", d.name, err)
+		}
+		doors = append(doors, door{name: d.name, listener: l, server: server.NewHTTPServer(d.handler, log)})
+	}
+	return doors, nil
+}
+
+// serve answers at all doors until ctx ends or one of them breaks, then lets the requests in flight end. From
+// then on a second signal kills the process, because stop gives signals back their meaning.
+func serve(ctx context.Context, stop func(), doors []door, log *slog.Logger) error {
+	broken := make(chan error, len(doors))
+	for _, d := range doors {
+		go func() { broken <- fmt.Errorf("serve %s: %w", d.name, d.server.Serve(d.listener)) }()
+		log.Info("listening", "listener", d.name, "addr", d.listener.Addr().String())
+	}
+	log.Info("ready")
+	var err error
+	select {
+	case <-ctx.Done():
+		log.Info("draining")
+	case err = <-broken:
+	}
+	stop()
+	drain(doors, log)
+	log.Info("stopped")
+	return err
+}
+
+func drain(doors []door, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, d := range doors {
+		wg.Go(func() {
+			if err := d.server.Shutdown(ctx); err != nil {
+				log.Warn("requests cut off", "listener", d.name, "error", err)
+				_ = d.server.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
