@@ -1,0 +1,238 @@
+package access
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/apikey"
+)
+
+const goodKey = "grx_sk_0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func request(path string, headers ...[2]string) [][2]string {
+	return append([][2]string{{":authority", "api.test"}, {":method", "POST"}, {":path", path}}, headers...)
+}
+
+func TestCredentialRules(t *testing.T) {
+	c := mustConfig(t, goodConfig)
+	auth := func(v string) [2]string { return [2]string{"authorization", v} }
+	xkey := func(v string) [2]string { return [2]string{"x-api-key", v} }
+	const ask = Reason(0xff)
+	tests := []struct {
+		name    string
+		headers [][2]string
+		want    Reason
+	}{
+		{"1 none", nil, MissingCredential},
+		{"2 bearer", [][2]string{auth("Bearer " + goodKey)}, ask},
+		{"2 scheme in any case", [][2]string{auth("bEARER " + goodKey)}, ask},
+		{"2 several spaces", [][2]string{auth("Bearer    " + goodKey)}, ask},
+		{"2 tab as separator", [][2]string{auth("Bearer\t" + goodKey)}, InvalidKey},
+		{"3 x-api-key", [][2]string{xkey(goodKey)}, ask},
+		{"3 bearer in x-api-key", [][2]string{xkey("Bearer " + goodKey)}, InvalidKey},
+		{"3 header name in odd case", [][2]string{{"X-API-Key", goodKey}}, ask},
+		{"4 two authorization", [][2]string{auth("Bearer " + goodKey), auth("Bearer " + goodKey)}, InvalidRequest},
+		{"4 two x-api-key", [][2]string{xkey(goodKey), xkey(goodKey)}, InvalidRequest},
+		{"5 joined values", [][2]string{xkey(goodKey + "," + goodKey)}, InvalidRequest},
+		{"5 joined bearers", [][2]string{auth("Bearer " + goodKey + ", Bearer " + goodKey)}, InvalidRequest},
+		{"5 precedes 17", [][2]string{auth(`Digest username="a", realm="b"`)}, InvalidRequest},
+		{"6 both sources", [][2]string{auth("Bearer " + goodKey), xkey(goodKey)}, InvalidRequest},
+		{"7 other schemes' headers are not judged", [][2]string{auth("Bearer " + goodKey), {"x-secret-key", "sk_live_x"}}, ask},
+		{"11 empty", [][2]string{xkey("")}, MissingCredential},
+		{"11 spaces", [][2]string{auth("  ")}, MissingCredential},
+		{"11 empty counts for 6", [][2]string{auth(""), xkey(goodKey)}, InvalidRequest},
+		{"12 bearer alone", [][2]string{auth("Bearer")}, MissingCredential},
+		{"12 bearer and space", [][2]string{auth("Bearer ")}, MissingCredential},
+		{"13 short", [][2]string{xkey(goodKey[:54])}, InvalidKey},
+		{"13 long", [][2]string{xkey(goodKey + "0")}, InvalidKey},
+		{"13 prefix", [][2]string{xkey("grx_pk_" + goodKey[7:])}, InvalidKey},
+		{"13 upper-case hex", [][2]string{xkey(goodKey[:54] + "F")}, InvalidKey},
+		{"13 upper-case prefix", [][2]string{xkey("GRX_SK_" + goodKey[7:])}, InvalidKey},
+		{"13 percent-encoded", [][2]string{xkey("grx%5Fsk_" + goodKey[7:])}, InvalidKey},
+		{"13 quoted", [][2]string{auth(`Bearer "` + goodKey + `"`)}, InvalidKey},
+		{"14 space after", [][2]string{auth("Bearer " + goodKey + " ")}, InvalidKey},
+		{"14 second token", [][2]string{auth("Bearer " + goodKey + " x")}, InvalidKey},
+		{"14 tab after", [][2]string{xkey(goodKey + "\t")}, InvalidKey},
+		{"15 NUL", [][2]string{xkey(goodKey[:54] + "\x00")}, InvalidKey},
+		{"15 UTF-8", [][2]string{xkey(goodKey[:53] + "é")}, InvalidKey},
+		{"15 NBSP", [][2]string{auth("Bearer\u00a0" + goodKey)}, MissingCredential},
+		{"16 over 256 bytes", [][2]string{xkey(strings.Repeat("a", 257))}, InvalidKey},
+		{"16 8 KiB", [][2]string{auth("Bearer " + strings.Repeat("a", 8192))}, InvalidKey},
+		{"17 basic", [][2]string{auth("Basic dXNlcjpwYXNz")}, MissingCredential},
+		{"17 raw key", [][2]string{auth(goodKey)}, MissingCredential},
+		{"18 basic and x-api-key", [][2]string{auth("Basic dXNlcjpwYXNz"), xkey(goodKey)}, InvalidRequest},
+		{"19 underscore twin alone", [][2]string{{"x_api_key", goodKey}}, InvalidRequest},
+		{"19 underscore twin beside", [][2]string{xkey(goodKey), {"X_Api_Key", goodKey}}, InvalidRequest},
+		{"23 two authorities", [][2]string{{":authority", "api.test"}, xkey(goodKey)}, InvalidRequest},
+		{"23 differing host", [][2]string{{"host", "other.test"}, xkey(goodKey)}, InvalidRequest},
+		{"23 same host", [][2]string{{"host", "api.test"}, xkey(goodKey)}, ask},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := c.Check(request("/v1/document/create", tt.headers...))
+			if tt.want == ask {
+				if d.Action != Ask || d.Digest != apikey.DigestOf(goodKey) {
+					t.Errorf("Check = %+v, want to ask for the good key", d)
+				}
+				return
+			}
+			if d.Action != Refuse || d.Denial.Reason != tt.want {
+				t.Errorf("Check = %+v, want a refusal for %s", d, tt.want)
+			}
+		})
+	}
+}
+
+// No header of any bytes may panic, and only the good key may be asked for.
+func FuzzCheck(f *testing.F) {
+	c := mustConfig(f, goodConfig)
+	f.Add("/v1/document/x", "authorization", "Bearer "+goodKey, "x-api-key", "")
+	f.Add("/v1/document/%2e%2e/x", "x_api_key", goodKey, ":authority", "a")
+	f.Fuzz(func(t *testing.T, path, n1, v1, n2, v2 string) {
+		d := c.Check(request(path, [2]string{n1, v1}, [2]string{n2, v2}))
+		switch d.Action {
+		case Ask:
+			if !strings.Contains(v1, "grx_sk_") && !strings.Contains(v2, "grx_sk_") {
+				t.Fatalf("asks for a key that was not offered: %+v", d)
+			}
+		case Refuse:
+			if d.Denial == nil {
+				t.Fatal("a refusal without a denial")
+			}
+		}
+	})
+}
+
+func TestEditsOnARouteWithAScheme(t *testing.T) {
+	c := mustConfig(t, goodConfig)
+	d := c.Check(request("/v1/document/create",
+		[2]string{"x-api-key", goodKey}, [2]string{"accept", "*/*"},
+		[2]string{"x-tollgate-key-id", "spoofed"}, [2]string{"X_Tollgate_Cost", "0"}))
+	if d.Action != Ask {
+		t.Fatalf("Check = %+v", d)
+	}
+	if diff := cmp.Diff([]string{"x-api-key", "x-tollgate-key-id", "X_Tollgate_Cost"}, d.Edits.Remove); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+}
+
+func TestEditsOnAnOpenRoute(t *testing.T) {
+	c := mustConfig(t, goodConfig)
+	d := c.Check(request("/healthz",
+		[2]string{"authorization", "Basic dXNlcjpwYXNz"}, [2]string{"authorization", "Bearer " + goodKey},
+		[2]string{"x-api-key", "somebody-else's"}, [2]string{"x-tollgate-account-id", "spoofed"}))
+	want := Edits{
+		Remove: []string{"authorization", "x-tollgate-account-id"},
+		Add:    [][2]string{{"authorization", "Basic dXNlcjpwYXNz"}},
+	}
+	if diff := cmp.Diff(want, d.Edits); d.Action != Pass || diff != "" {
+		t.Errorf("action %d, edits (-want +got):\n%s", d.Action, diff)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	c := mustConfig(t, goodConfig)
+	asked := c.Check(request("/v1/document/create", [2]string{"x-api-key", goodKey}))
+	tests := []struct {
+		name   string
+		reply  *api.AcquireReply
+		status uint32
+		code   string
+	}{
+		{"no reply", nil, 503, "SERVICE_UNAVAILABLE"},
+		{"unknown verdict", &api.AcquireReply{Verdict: "maybe"}, 503, "SERVICE_UNAVAILABLE"},
+		{"granted without a lease", &api.AcquireReply{Verdict: api.Granted}, 503, "SERVICE_UNAVAILABLE"},
+		{"unknown key", &api.AcquireReply{Verdict: api.UnknownKey}, 401, "INVALID_API_KEY"},
+		{"inactive key", &api.AcquireReply{Verdict: api.InactiveKey}, 401, "INVALID_API_KEY"},
+		{"account", &api.AcquireReply{Verdict: api.AccountNotActive}, 403, "ACCOUNT_DISABLED"},
+		{"credits", &api.AcquireReply{Verdict: api.InsufficientCredits}, 402, "INSUFFICIENT_CREDITS"},
+		{"a pair's verdict", &api.AcquireReply{Verdict: api.KeyPairMismatch}, 503, "SERVICE_UNAVAILABLE"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := asked.Judge(tt.reply)
+			if d.Action != Refuse || d.Denial.Status != tt.status || !strings.Contains(string(d.Denial.Body), `"code":"`+tt.code+`"`) {
+				t.Errorf("Judge = %+v (%s)", d, d.Denial.Body)
+			}
+		})
+	}
+	granted := asked.Judge(&api.AcquireReply{Verdict: api.Granted, Lease: &api.Lease{Credits: 3, Account: "acct_1", Key: "key_1"}})
+	want := [][2]string{{"x-tollgate-account-id", "acct_1"}, {"x-tollgate-key-id", "key_1"}, {"x-tollgate-cost", "3"}}
+	if diff := cmp.Diff(want, granted.Edits.Add); granted.Action != Pass || diff != "" {
+		t.Errorf("granted: action %d, added (-want +got):\n%s", granted.Action, diff)
+	}
+}
+
+// A client must not learn from the answer whether a key exists.
+func TestMalformedAndUnknownKeysLookTheSame(t *testing.T) {
+	c := mustConfig(t, goodConfig)
+	malformed := c.Check(request("/v1/document/create", [2]string{"x-api-key", "nonsense"}))
+	asked := c.Check(request("/v1/document/create", [2]string{"x-api-key", goodKey}))
+	unknown := asked.Judge(&api.AcquireReply{Verdict: api.UnknownKey})
+	if diff := cmp.Diff(malformed.Denial, unknown.Denial); diff != "" {
+		t.Errorf("the answers differ:\n%s", diff)
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	c := mustConfig(t, goodConfig)
+	tests := []struct {
+		method, target, want string // the route's label, or the refusal's reason
+	}{
+		{"GET", "/healthz", "/healthz"},
+		{"GET", "/healthz?x=/../y", "/healthz"},
+		{"GET", "/healthz/", "no_route"},
+		{"POST", "/v1/document/free", "/v1/document/free"},
+		{"DELETE", "/v1/document/free", "/v1/document/"},
+		{"POST", "/v1/document/", "/v1/document/"},
+		{"POST", "/v1/d%6fcument/create", "/v1/document/"},
+		{"POST", "/v1/document/a%20b", "/v1/document/"},
+		{"POST", "/v1/document", "no_route"},
+		{"POST", "/V1/document/", "no_route"},
+		{"POST", "/v1//document/", "bad_path"},
+		{"POST", "//v1/document/", "bad_path"},
+		{"POST", "/v1/./document/", "bad_path"},
+		{"POST", "/v1/document/..", "bad_path"},
+		{"POST", "/v1/document/%2e%2E/x", "bad_path"},
+		{"POST", "/v1/document/.%2e", "bad_path"},
+		{"POST", "/v1/document/a%2fb", "bad_path"},
+		{"POST", "/v1/document/a%5Cb", "bad_path"},
+		{"POST", `/v1/document/a\b`, "bad_path"},
+		{"POST", "/v1/document/a\x00b", "bad_path"},
+		{"POST", "/v1/document/a%00b", "bad_path"},
+		{"POST", "/v1/document/a%zz", "bad_path"},
+		{"POST", "/v1/document/a%2", "bad_path"},
+		{"POST", "/v1/document/a#b", "bad_path"},
+		{"POST", "", "bad_path"},
+		{"OPTIONS", "*", "bad_path"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.method+" "+tt.target, func(t *testing.T) {
+			d := c.Check([][2]string{{":method", tt.method}, {":path", tt.target}, {":authority", "a"}})
+			got := ""
+			if d.Route != nil {
+				got = d.Route.Label
+			} else {
+				got = d.Denial.Reason.String()
+			}
+			if got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestEveryReasonHasANameAndADenial(t *testing.T) {
+	s := genrex("genrex")
+	for _, r := range Reasons() {
+		if strings.HasPrefix(r.String(), "reason_") {
+			t.Errorf("reason %d has no name", r)
+		}
+		if d := s.Denial(r); d == nil || d.Status < 400 {
+			t.Errorf("%s has no denial", r)
+		}
+	}
+}

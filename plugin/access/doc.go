@@ -1,0 +1,17 @@
+// Package access decides. It owns the filter's configuration, the reading of credential headers, and the
+// verdict on one request: let it pass, refuse it, or ask the control plane. It knows no proxy, makes no
+// hostcall, reads no clock, and keeps no state between requests; the filter package carries out what it says.
+//
+// # Why one pass over all headers?
+//
+// Envoy's single-header lookup returns the first of several values (source/extensions/common/wasm/context.cc,
+// getHeaderMapValue), and repeated values may also arrive joined by commas. A filter that looks up one header
+// can therefore be shown one credential while the upstream sees another. Check reads the whole list once and
+// refuses every request that offers more than one credential.
+//
+// # Why is the order fixed?
+//
+// Structure (400) comes before syntax (401), and both before the callout, so that a request which cannot be
+// right costs nothing. What a denial tells grows with what the client has proven: account and credit are
+// spoken of only once the full secret has been verified by the control plane.
+package access

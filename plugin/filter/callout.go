@@ -1,0 +1,129 @@
+package filter
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
+
+	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/plugin/access"
+)
+
+// gate speaks the gate protocol for one VM.
+type gate struct {
+	controlPlane access.ControlPlane
+	headers      [][2]string
+	// name and boot are made on the first acquire, because Envoy also starts plugins in a VM that never
+	// serves and the node's id is the host's to tell.
+	name, boot string
+	seq        uint64
+}
+
+func newGate(cp access.ControlPlane, token string) gate {
+	return gate{
+		controlPlane: cp,
+		headers: [][2]string{
+			{":method", "POST"},
+			{":path", api.AcquirePath},
+			{":authority", cp.Cluster},
+			{"authorization", "Bearer " + token},
+			{"content-type", "application/json"},
+		},
+	}
+}
+
+// acquireFor makes the acquire of a decision to ask, under an operation id that no other request has.
+func (g *gate) acquireFor(d *access.Decision) api.AcquireRequest {
+	if g.boot == "" {
+		g.boot = newBoot()
+		g.name = nodeID()
+	}
+	g.seq++
+	return api.AcquireRequest{
+		Gate:    g.name,
+		Boot:    g.boot,
+		OpID:    g.boot + "-" + strconv.FormatUint(g.seq, 10),
+		Scheme:  d.Route.Scheme.Name,
+		Digests: []string{d.Digest.Hex()},
+		Cost:    d.Route.Cost,
+		Want:    d.Route.Cost,
+		Mode:    d.Route.Mode,
+	}
+}
+
+// acquire sends req. If it returns nil, done is called once, later, unless the calling stream is gone by then:
+// with the reply, or with nil and why there is none.
+func (g *gate) acquire(req *api.AcquireRequest, done func(*api.AcquireReply, calloutFailure)) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("encode acquire: %w", err)
+	}
+	_, err = proxywasm.DispatchHttpCall(g.controlPlane.Cluster, g.headers, body, nil, g.controlPlane.TimeoutMillis,
+		func(numHeaders, bodySize, _ int) {
+			done(readReply(req, numHeaders, bodySize))
+		})
+	return err
+}
+
+// readReply reads the response of an acquire. Whatever is not a whole reply to req is no reply.
+func readReply(req *api.AcquireRequest, numHeaders, bodySize int) (*api.AcquireReply, calloutFailure) {
+	if numHeaders == 0 {
+		return nil, calloutReset
+	}
+	headers, err := proxywasm.GetHttpCallResponseHeaders()
+	if err != nil {
+		return nil, calloutReset
+	}
+	if status(headers) != "200" {
+		return nil, calloutStatus
+	}
+	if bodySize <= 0 || bodySize > api.MaxMessageBytes {
+		return nil, calloutBody
+	}
+	body, err := proxywasm.GetHttpCallResponseBody(0, bodySize)
+	if err != nil {
+		return nil, calloutBody
+	}
+	var reply api.AcquireReply
+	if json.Unmarshal(body, &reply) != nil || reply.Validate(req) != nil {
+		return nil, calloutBody
+	}
+	return &reply, calloutAnswered
+}
+
+func status(headers [][2]string) string {
+	for _, h := range headers {
+		if h[0] == ":status" {
+			return h[1]
+		}
+	}
+	return ""
+}
+
+// newBoot returns 128 random bits in hex. crypto/rand.Read never fails: it ends the VM instead.
+func newBoot() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// unnamedGate stands for a proxy whose bootstrap sets no node id.
+const unnamedGate = "gate"
+
+// nodeID returns the proxy's node.id, cut to what the protocol takes.
+func nodeID() string {
+	id, err := proxywasm.GetProperty([]string{"node", "id"})
+	if err != nil || len(id) == 0 || len(id) > api.MaxGateLen {
+		return unnamedGate
+	}
+	for _, c := range id {
+		if c < 0x21 || c > 0x7e {
+			return unnamedGate
+		}
+	}
+	return string(id)
+}

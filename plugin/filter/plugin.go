@@ -1,0 +1,98 @@
+// Package filter is the proxy-wasm side of Tollgate: contexts, hostcalls, callouts and local responses. It
+// carries out what package access decides and is the only package that knows the proxy. It refuses to decide
+// anything itself but one thing: where the host or the control plane fails it, the request is refused with
+// the route's 503.
+//
+// # Who ends a paused stream?
+//
+// A stream is paused in one place, when its acquire has been dispatched, and ends in exactly one of resume or
+// local response: every branch of the callback goes through finish. Envoy sends a second local response of
+// one stream nowhere and then hangs (envoyproxy/envoy#28826), so nothing is called on a stream that has
+// finished.
+//
+// # Why is there no timer and no goroutine?
+//
+// On hosts of Envoy 1.33 to about 1.38 a runtime timer ends the VM at the next collection (golang/go#78513),
+// and exports have to return to the host with nothing left running. Timeouts are the host's: they are given
+// with the callout.
+package filter
+
+import (
+	"os"
+	"runtime"
+
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
+
+	"github.com/tollgate/tollgate/plugin/access"
+)
+
+// yieldEvery is how many streams pass between two yields. Exports return to the host at once, so without a
+// yield the collector's background workers never run and the heap grows far beyond its goal; one yield in a
+// hundred streams keeps it flat (research/performance.md §1e).
+const yieldEvery = 100
+
+// plugin is the plugin context: one per VM and plugin configuration.
+type plugin struct {
+	types.DefaultPluginContext
+	config  *access.Config
+	gate    gate
+	stats   stats
+	streams uint64
+}
+
+// NewPluginContext makes the context of one plugin configuration. The host calls it before OnPluginStart.
+func NewPluginContext(uint32) types.PluginContext {
+	return &plugin{}
+}
+
+// OnPluginStart reads the configuration and refuses to start when it is not whole: Envoy then does not start,
+// or keeps the configuration it has. It makes no callout, because Envoy also starts plugins in a VM that
+// never serves.
+func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
+	var data []byte
+	if size > 0 {
+		var err error
+		if data, err = proxywasm.GetPluginConfiguration(); err != nil {
+			proxywasm.LogCritical("tollgate: read plugin configuration: " + err.Error())
+			return types.OnPluginStartStatusFailed
+		}
+	}
+	config, err := access.ParseConfig(data)
+	if err != nil {
+		proxywasm.LogCritical("tollgate: " + err.Error())
+		return types.OnPluginStartStatusFailed
+	}
+	token := os.Getenv(config.ControlPlane.TokenEnv)
+	if !validToken(token) {
+		proxywasm.LogCritical("tollgate: control_plane.token_env: expected the environment variable " +
+			config.ControlPlane.TokenEnv + " to hold a gate token; the VM's environment_variables must pass it on")
+		return types.OnPluginStartStatusFailed
+	}
+	p.config = config
+	p.gate = newGate(config.ControlPlane, token)
+	p.stats = defineStats()
+	return types.OnPluginStartStatusOK
+}
+
+// NewHttpContext makes the context of one stream.
+func (p *plugin) NewHttpContext(uint32) types.HttpContext {
+	return &stream{plugin: p}
+}
+
+// yield lets the collector's workers run, once in yieldEvery streams.
+func (p *plugin) yield() {
+	if p.streams++; p.streams%yieldEvery == 0 {
+		runtime.Gosched()
+	}
+}
+
+// validToken reports whether token can stand in a header: visible ASCII, not empty.
+func validToken(token string) bool {
+	for i := 0; i < len(token); i++ {
+		if token[i] < 0x21 || token[i] > 0x7e {
+			return false
+		}
+	}
+	return token != ""
+}

@@ -1,0 +1,108 @@
+//go:build !wasip1
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/testenv"
+)
+
+// manyRequests is twice what killed every unpatched build that was tried (research/ecosystem.md §C).
+const manyRequests = 30_000
+
+// grants answers every acquire, so that each request takes the longest way through the filter.
+func grants() testenv.Cluster {
+	return handler(func(w http.ResponseWriter, r *http.Request) {
+		var req api.AcquireRequest
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(api.AcquireReply{OpID: req.OpID, Verdict: api.Granted,
+			Lease: &api.Lease{Credits: req.Cost, Account: "acct_1", Key: "key_1"}})
+	})
+}
+
+// driven is what became of a drive: how many requests were served, and the bytes of linear memory after a tenth
+// of them and after the last.
+type driven struct {
+	served      int
+	early, late uint64
+}
+
+// drive sends n requests through one VM whose collector runs as often as it can, on a host that answers and
+// forbids as Envoy 1.33 does. It stops at the first request that is not served. The error is the VM's end, if it
+// died, with what it logged.
+func drive(t *testing.T, wasm string, n int) (r driven, err error) {
+	t.Helper()
+	o := gateOptions("token", grants())
+	o.Env["GOGC"] = "1"
+	// A Go runtime that throws says why on standard error.
+	var logged strings.Builder
+	o.Log = func(_ testenv.Level, message string) { logged.WriteString(message + "\n") }
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, logged.String())
+		}
+	}()
+	vm, err := compile(t, wasm).NewVM(t.Context(), o)
+	if err != nil {
+		return r, err
+	}
+	defer func() { _ = vm.Close(t.Context()) }()
+	headers := []testenv.Header{{":method", "POST"}, {":path", "/v1/document/create"}, {":authority", "api.test"}, bearer(anyKey)}
+	for range 16 {
+		headers = append(headers, testenv.Header{"x-padding", "some header that a browser would send as well"})
+	}
+	for ; r.served < n; r.served++ {
+		s, err := vm.NewStream(t.Context(), testenv.StreamOptions{})
+		if err != nil {
+			return r, errors.Join(err, vm.Dead())
+		}
+		step, err := s.RequestHeaders(t.Context(), headers, true)
+		if err == nil && step.Local == nil {
+			_, err = s.ResponseHeaders(t.Context(), []testenv.Header{{":status", "200"}}, true)
+		}
+		if err := errors.Join(err, s.Done(t.Context()), vm.Dead()); err != nil || step.Local != nil {
+			return r, err
+		}
+		if r.served == n/10 {
+			r.early = vm.MemoryBytes()
+		}
+	}
+	r.late = vm.MemoryBytes()
+	return r, vm.Dead()
+}
+
+// With collections forced all the way, the filter serves every request and its memory stays where it was.
+func TestSurvivesCollections(t *testing.T) {
+	t.Parallel()
+	r, err := drive(t, wasmPath, manyRequests)
+	if r.served != manyRequests || err != nil {
+		t.Fatalf("served %d of %d requests, then: %v", r.served, manyRequests, err)
+	}
+	if r.late > r.early+r.early/2 {
+		t.Errorf("memory grew from %d KiB after %d requests to %d KiB after %d", r.early>>10, manyRequests/10, r.late>>10, manyRequests)
+	}
+	t.Logf("memory: %d KiB after %d requests, %d KiB after %d", r.early>>10, manyRequests/10, r.late>>10, manyRequests)
+}
+
+// The same filter on Go's own runtime dies of the same treatment: this is what the overlay is for.
+func TestUnpatchedRuntimeDies(t *testing.T) {
+	t.Parallel()
+	r, dead := drive(t, unpatchedPath, manyRequests)
+	if dead == nil {
+		t.Fatalf("served %d requests and lived: the overlay is no longer needed, or the host is too kind", r.served)
+	}
+	if !strings.Contains(dead.Error(), "poll_oneoff") && !strings.Contains(dead.Error(), "sched_yield") {
+		t.Errorf("died of something else than the two imports: %v", dead)
+	}
+	t.Logf("died at request %d", r.served)
+}
