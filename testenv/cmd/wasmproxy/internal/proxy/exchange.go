@@ -1,0 +1,282 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tollgate/tollgate/testenv"
+	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/accesslog"
+	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/bootstrap"
+)
+
+var (
+	errLocalReply      = errors.New("a filter answered the request")
+	errUpstreamTimeout = errors.New("upstream request timeout")
+)
+
+// Response flags of the access log, as Envoy abbreviates them.
+const (
+	flagClientGone      = "DC"
+	flagNoRoute         = "NR"
+	flagConnectFailure  = "UF"
+	flagUpstreamReset   = "UC"
+	flagUpstreamTimeout = "UT"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	p  *Proxy
+	w  http.ResponseWriter
+	rc *http.ResponseController
+	r  *http.Request
+	// ctx ends when the client leaves.
+	ctx   context.Context
+	chain chain
+	body  *clientBody
+	route *bootstrap.Route
+	// stopUpstream ends the upstream request with a cause.
+	stopUpstream context.CancelCauseFunc
+	timeoutOnce  sync.Once
+	// local is what a filter answered while the body was on its way.
+	local  atomic.Pointer[testenv.LocalResponse]
+	wrote  bool // the response's headers have been written
+	abort  bool // the connection must be cut: what was written is not a whole answer
+	record accesslog.Record
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.active.Add(1)
+	defer p.active.Done()
+	x := &exchange{
+		p: p, w: w, rc: http.NewResponseController(w), r: r, ctx: r.Context(),
+		stopUpstream: func(error) {},
+		record: accesslog.Record{
+			Start: time.Now(), Protocol: r.Proto, DownstreamRemote: r.RemoteAddr,
+			Request: []testenv.Header{{":method", r.Method}, {":path", r.RequestURI}, {":authority", r.Host}},
+		},
+	}
+	// Without this net/http swallows a request body that is still arriving once the answer
+	// begins; this proxy reads and answers at the same time.
+	if err := x.rc.EnableFullDuplex(); err != nil {
+		p.log.Error("full duplex not available", "error", err)
+	}
+	defer x.end()
+	x.serve()
+}
+
+func (x *exchange) serve() {
+	headers, ref := admit(x.r, &x.p.cfg.HTTP)
+	if ref != nil {
+		x.body = newClientBody(x.r)
+		x.refuse(ref)
+		return
+	}
+	x.record.Request = headers
+	x.body = newClientBody(x.r)
+	var err error
+	if x.chain, err = x.p.openChain(x.properties(headers)); err != nil {
+		x.record.Details = "wasm_fail_stream"
+		x.refuse(&refusal{http.StatusServiceUnavailable, "filter unavailable"})
+		return
+	}
+	res, err := x.chain.requestHeaders(x.ctx, headers, x.body == nil)
+	switch {
+	case err != nil:
+		x.filterFailed(err)
+	case res.Local != nil:
+		x.answer(res.Local)
+	default:
+		x.record.Request = res.Headers
+		x.forward(res.Headers)
+	}
+}
+
+// forward sends the request on and relays what comes back.
+func (x *exchange) forward(headers []testenv.Header) {
+	for _, name := range []string{":method", ":path", ":authority"} {
+		if value(headers, name) == "" {
+			x.reply(http.StatusServiceUnavailable, "missing required header: "+name, "", "filter_removed_required_request_headers")
+			return
+		}
+	}
+	x.route = x.p.match(headers)
+	if x.route == nil {
+		x.reply(http.StatusNotFound, "", flagNoRoute, "route_not_found")
+		return
+	}
+	c := x.p.clusters[x.route.Cluster]
+	x.record.RouteName, x.record.UpstreamCluster = x.route.Name, x.route.Cluster
+	x.record.UpstreamHost = c.pick()
+
+	ctx, cancel := context.WithCancelCause(x.ctx)
+	x.stopUpstream = cancel
+	req := newRequest(ctx, x.record.UpstreamHost, headers)
+	if x.body == nil {
+		x.startTimeout()
+	} else {
+		body := &upstreamBody{x: x}
+		if c.trailers {
+			req.Trailer = http.Header{}
+			body.trailers = req.Trailer
+		}
+		req.Body, req.ContentLength = body, contentLength(headers)
+	}
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		x.upstreamFailed(ctx, err)
+		return
+	}
+	defer resp.Body.Close()
+	x.relay(ctx, resp, c.trailers)
+}
+
+// startTimeout starts the route's timeout, once the request has been sent whole.
+func (x *exchange) startTimeout() {
+	if x.route.Timeout <= 0 {
+		return
+	}
+	x.timeoutOnce.Do(func() {
+		stop := x.stopUpstream
+		timer := time.AfterFunc(x.route.Timeout, func() { stop(errUpstreamTimeout) })
+		context.AfterFunc(x.ctx, func() { timer.Stop() })
+	})
+}
+
+// relay passes the upstream's response through the filters to the client.
+func (x *exchange) relay(upstream context.Context, resp *http.Response, trailers bool) {
+	if resp.StatusCode < 200 {
+		x.reply(http.StatusServiceUnavailable, "upstream switched protocols unasked", flagUpstreamReset, "upstream_protocol_error")
+		return
+	}
+	end := x.r.Method == http.MethodHead || !bodyAllowed(resp.StatusCode) || resp.ContentLength == 0
+	res, err := x.chain.responseHeaders(x.ctx, responseHeaders(resp), end)
+	switch {
+	case err != nil:
+		x.filterFailed(err)
+		return
+	case res.Local != nil:
+		x.answer(res.Local)
+		return
+	}
+	x.record.Details = "via_upstream"
+	x.writeHeaders(res.Headers, statusOf(res.Headers, http.StatusBadGateway))
+	if end {
+		return
+	}
+	// The length promises that the body follows at once; without one there may be nothing to
+	// send for a long time, and the client must not wait for its headers.
+	if resp.ContentLength < 0 {
+		x.flush()
+	}
+	x.relayBody(upstream, resp, trailers)
+}
+
+func (x *exchange) relayBody(upstream context.Context, resp *http.Response, trailers bool) {
+	buf := chunkPool.Get().(*[chunkBytes]byte)
+	defer chunkPool.Put(buf)
+	for {
+		n, err := resp.Body.Read(buf[:])
+		if n > 0 && !x.write(x.chain.responseBody(x.ctx, buf[:n], false)) {
+			return
+		}
+		switch {
+		case err == io.EOF:
+			x.finishBody(resp, trailers)
+			return
+		case err != nil:
+			x.abort = true
+			x.record.Flags, x.record.Details = x.upstreamFault(upstream, err)
+			return
+		}
+	}
+}
+
+func (x *exchange) finishBody(resp *http.Response, trailers bool) {
+	list := trailerList(resp.Trailer)
+	if len(list) == 0 || !trailers || !x.p.cfg.HTTP.Trailers {
+		x.write(x.chain.responseBody(x.ctx, nil, true))
+		return
+	}
+	res, err := x.chain.responseTrailers(x.ctx, list)
+	if !x.write(res, err) {
+		return
+	}
+	for _, h := range res.Headers {
+		if !hopByHop[h[0]] {
+			x.w.Header().Add(http.TrailerPrefix+h[0], h[1])
+		}
+	}
+}
+
+// write sends what a response step lets through; false ends the response.
+func (x *exchange) write(res testenv.StepResult, err error) bool {
+	if err == nil && res.Local != nil {
+		err = testenv.ErrStreamReset
+	}
+	if err != nil {
+		x.filterFailed(err)
+		return false
+	}
+	if len(res.Body) == 0 {
+		return true
+	}
+	n, err := x.w.Write(res.Body)
+	x.record.BytesSent += int64(n)
+	if err != nil {
+		x.abort = true
+		x.clientGone()
+		return false
+	}
+	x.flush()
+	return true
+}
+
+// flush hands what was written to the client. An error shows again at the next write.
+func (x *exchange) flush() { _ = x.rc.Flush() }
+
+// properties are the attributes that filters may ask for beyond those in the headers.
+func (x *exchange) properties(headers []testenv.Header) map[string][]byte {
+	props := map[string][]byte{
+		"source.address":        []byte(x.r.RemoteAddr),
+		"request.protocol":      []byte(x.r.Proto),
+		"xds.virtual_host_name": []byte(x.p.cfg.VirtualHostName),
+	}
+	if addr, ok := x.r.Context().Value(http.LocalAddrContextKey).(interface{ String() string }); ok {
+		props["destination.address"] = []byte(addr.String())
+	}
+	if route := x.p.match(headers); route != nil {
+		props["xds.route_name"] = []byte(route.Name)
+		props["xds.cluster_name"] = []byte(route.Cluster)
+	}
+	return props
+}
+
+// end closes what the exchange opened, writes the access log, and cuts the connection if need be.
+func (x *exchange) end() {
+	x.stopUpstream(nil)
+	if x.wrote && !x.abort && !x.body.isComplete() {
+		x.flush()
+		x.body.drain(lingerTime, lingerBytes)
+	}
+	x.body.close(x.rc)
+	x.record.FilterState = x.chain.done()
+	x.record.Duration = time.Since(x.record.Start)
+	x.record.BytesReceived = x.body.bytes()
+	x.p.writeRecord(&x.record)
+	if x.abort {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func bodyAllowed(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+func lengthHeader(n int) testenv.Header { return testenv.Header{"content-length", strconv.Itoa(n)} }
