@@ -27,7 +27,9 @@ func TestAcquireRequestValidate(t *testing.T) {
 		{"long gate", func(r *AcquireRequest) { r.Gate = strings.Repeat("g", MaxGateLen+1) }, "gate:"},
 		{"control character in boot", func(r *AcquireRequest) { r.Boot = "a\nb" }, "boot:"},
 		{"no op_id", func(r *AcquireRequest) { r.OpID = "" }, "op_id:"},
-		{"long op_id", func(r *AcquireRequest) { r.OpID = strings.Repeat("o", MaxOpIDLen+1) }, "op_id:"},
+		{"op_id of another boot", func(r *AcquireRequest) { r.OpID = "c-1" }, "op_id:"},
+		{"op_id without more", func(r *AcquireRequest) { r.OpID = "b-" }, "op_id:"},
+		{"long op_id", func(r *AcquireRequest) { r.OpID = "b-" + strings.Repeat("o", MaxOpIDLen) }, "op_id:"},
 		{"no scheme", func(r *AcquireRequest) { r.Scheme = "" }, "scheme:"},
 		{"no digest", func(r *AcquireRequest) { r.Digests = nil }, "digests:"},
 		{"three digests", func(r *AcquireRequest) { r.Digests = make([]string, 3) }, "digests:"},
@@ -66,12 +68,46 @@ func TestAcquireReplyValidate(t *testing.T) {
 		{"granted without lease", AcquireReply{OpID: "b-1", Verdict: Granted}, false},
 		{"granted above the cost", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 3, Account: "a", Key: "k"}}, false},
 		{"granted without identity", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2}}, false},
+		{"an account with a line break", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2, Account: "a\r\nx: y", Key: "k"}}, false},
+		{"a project with a space", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2, Account: "a", Project: "p q", Key: "k"}}, false},
 		{"denied with a lease", AcquireReply{OpID: "b-1", Verdict: UnknownKey, Lease: lease()}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := tt.reply.Validate(&req); (err == nil) != tt.ok {
 				t.Errorf("Validate = %v, want ok = %v", err, tt.ok)
+			}
+		})
+	}
+}
+
+func TestSyncRequestValidate(t *testing.T) {
+	good := func() SyncRequest {
+		return SyncRequest{Gate: "edge-1", Boot: "b", Void: []string{"b-1"}, Unpaid: []Unpaid{
+			{OpID: "b-2", Scheme: "genrex", Digests: []string{strings.Repeat("0a", 32)}, Cost: 1}}}
+	}
+	r := good()
+	if err := r.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		damage func(*SyncRequest)
+		field  string
+	}{
+		{"no boot", func(r *SyncRequest) { r.Boot = "" }, "boot:"},
+		{"another boot's void", func(r *SyncRequest) { r.Void[0] = "c-1" }, "void[0]:"},
+		{"another boot's unpaid", func(r *SyncRequest) { r.Unpaid[0].OpID = "c-1" }, "unpaid[0].op_id:"},
+		{"bad digest", func(r *SyncRequest) { r.Unpaid[0].Digests[0] = "x" }, "unpaid[0].digests[0]:"},
+		{"negative cost", func(r *SyncRequest) { r.Unpaid[0].Cost = -1 }, "unpaid[0].cost:"},
+		{"too many", func(r *SyncRequest) { r.Void = make([]string, MaxSyncOps) }, "void, unpaid:"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := good()
+			tt.damage(&r)
+			if err := r.Validate(); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), ": "+tt.field) {
+				t.Errorf("Validate = %v, want ErrInvalid naming %s", err, tt.field)
 			}
 		})
 	}
