@@ -9,7 +9,7 @@ type Balances struct {
 	Available Credits
 	Reserved  Credits
 	Spent     Credits
-	// WrittenOff is a memo, 0 to MaxCredits, that is in no sum.
+	// WrittenOff is the memo, 0 to MaxCredits, that is in no sum.
 	WrittenOff Credits
 }
 
@@ -69,7 +69,7 @@ func (b *Balances) post(p Posting) error {
 	return nil
 }
 
-// Of returns the balance of one bucket, one of the four constants.
+// Of returns the balance of one bucket, one of the constants.
 func (b Balances) Of(bucket Bucket) Credits { return *b.bucket(bucket) }
 
 func (b *Balances) bucket(name Bucket) *Credits {
@@ -80,6 +80,8 @@ func (b *Balances) bucket(name Bucket) *Credits {
 		return &b.Available
 	case Reserved:
 		return &b.Reserved
+	case WrittenOff:
+		return &b.WrittenOff
 	}
 	return &b.Spent
 }

@@ -37,6 +37,12 @@ func TestApply(t *testing.T) {
 		},
 		{"taking back more than granted", ten, raw(Posting{Available, -11}, Posting{Funding, 11}), Balances{}, ErrInsufficientCredits},
 		{"more than was reserved", ten, raw(Posting{Reserved, -1}, Posting{Spent, 1}), Balances{}, ErrInsufficientCredits},
+		{"void", Balances{Funding: -10, Available: 6, Spent: 4}, must(Void(4)), ten, nil},
+		{"void of more than was spent", Balances{Funding: -10, Available: 6, Spent: 4}, must(Void(5)), Balances{}, ErrInsufficientCredits},
+		{"write-off of an empty account", Balances{}, must(WriteOff(4)), Balances{WrittenOff: 4}, nil},
+		{"write-off moves no credits", ten, must(WriteOff(4)), Balances{Funding: -10, Available: 10, WrittenOff: 4}, nil},
+		{"write-off to the limit", Balances{WrittenOff: 1}, must(WriteOff(MaxCredits - 1)), Balances{WrittenOff: MaxCredits}, nil},
+		{"write-off beyond the limit", Balances{WrittenOff: 2}, must(WriteOff(MaxCredits - 1)), Balances{}, ErrBalanceLimit},
 		{"unbalanced", ten, raw(Posting{Available, -1}, Posting{Spent, 2}), Balances{}, ErrUnbalanced},
 		{"memo is kept", Balances{WrittenOff: 3}, must(TopUp(1)), Balances{Funding: -1, Available: 1, WrittenOff: 3}, nil},
 		{"broken sum", Balances{Available: 10}, must(Capture(1)), Balances{}, ErrBroken},
@@ -55,8 +61,8 @@ func TestApply(t *testing.T) {
 }
 
 func TestOf(t *testing.T) {
-	b := Balances{Funding: -6, Available: 1, Reserved: 2, Spent: 3}
-	for bucket, want := range map[Bucket]Credits{Funding: -6, Available: 1, Reserved: 2, Spent: 3} {
+	b := Balances{Funding: -6, Available: 1, Reserved: 2, Spent: 3, WrittenOff: 4}
+	for bucket, want := range map[Bucket]Credits{Funding: -6, Available: 1, Reserved: 2, Spent: 3, WrittenOff: 4} {
 		if got := b.Of(bucket); got != want {
 			t.Errorf("%s: got %d, want %d", bucket, got, want)
 		}
@@ -66,6 +72,16 @@ func TestOf(t *testing.T) {
 // Whatever is applied in whatever order, the invariants hold, a balance is the sum of its postings, and a
 // refusal is the one the amounts call for.
 func TestApplyKeepsInvariants(t *testing.T) {
+	kinds := []struct {
+		make    func(Credits) (Transaction, error)
+		refusal error
+		room    func(Balances) Credits
+	}{
+		{TopUp, ErrBalanceLimit, func(b Balances) Credits { return MaxCredits - b.Granted() }},
+		{Capture, ErrInsufficientCredits, func(b Balances) Credits { return b.Available }},
+		{Void, ErrInsufficientCredits, func(b Balances) Credits { return b.Spent }},
+		{WriteOff, ErrBalanceLimit, func(b Balances) Credits { return MaxCredits - b.WrittenOff }},
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		var b Balances
 		sums := map[Bucket]Credits{}
@@ -73,12 +89,8 @@ func TestApplyKeepsInvariants(t *testing.T) {
 			amount := Credits(rapid.OneOf(
 				rapid.Int64Range(1, 20), rapid.Int64Range(1, int64(MaxCredits)),
 			).Draw(t, "amount"))
-			make, refusal := TopUp, ErrBalanceLimit
-			refused := amount > MaxCredits-b.Granted()
-			if rapid.Bool().Draw(t, "debit") {
-				make, refusal = Capture, ErrInsufficientCredits
-				refused = amount > b.Available
-			}
+			kind := rapid.SampledFrom(kinds).Draw(t, "kind")
+			make, refusal, refused := kind.make, kind.refusal, amount > kind.room(b)
 			txn, err := make(amount)
 			if err != nil {
 				t.Fatal(err)
@@ -103,7 +115,7 @@ func TestApplyKeepsInvariants(t *testing.T) {
 			if b.Granted() != b.Available+b.Reserved+b.Spent {
 				t.Fatalf("granted %d of %+v", b.Granted(), b)
 			}
-			for _, bucket := range []Bucket{Funding, Available, Reserved, Spent} {
+			for _, bucket := range []Bucket{Funding, Available, Reserved, Spent, WrittenOff} {
 				if b.Of(bucket) != sums[bucket] {
 					t.Fatalf("%s of %+v: postings sum to %d", bucket, b, sums[bucket])
 				}

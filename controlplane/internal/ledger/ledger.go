@@ -4,7 +4,7 @@
 //
 // An account has four buckets. Funding mirrors, as a negative balance, all that was ever granted, so that the
 // four always sum to zero; what is left of a grant is available, reserved or spent. Written off is a memo beside
-// them: credits used that no grant covered.
+// them, in no sum: credits used that nobody paid for. It only grows.
 package ledger
 
 import (
@@ -49,15 +49,17 @@ func (c Credits) Add(d Credits) (Credits, error) {
 // Bucket names one of an account's balances.
 type Bucket string
 
-// The buckets.
+// The four buckets, and the memo.
 const (
-	Funding   Bucket = "funding"
-	Available Bucket = "available"
-	Reserved  Bucket = "reserved"
-	Spent     Bucket = "spent"
+	Funding    Bucket = "funding"
+	Available  Bucket = "available"
+	Reserved   Bucket = "reserved"
+	Spent      Bucket = "spent"
+	WrittenOff Bucket = "written_off"
 )
 
-// Posting is one leg of a transaction: Delta credits into Bucket, or out of it if negative. It is never zero.
+// Posting is one leg of a transaction: Delta credits into Bucket, or out of it if negative. It is never zero, and
+// positive for the memo.
 type Posting struct {
 	Bucket Bucket
 	Delta  Credits
@@ -68,11 +70,14 @@ type Kind string
 
 // The kinds of transaction.
 const (
-	KindTopUp Kind = "top_up"
-	KindDebit Kind = "debit"
+	KindTopUp  Kind = "top_up"
+	KindDebit  Kind = "debit"
+	KindVoid   Kind = "void"
+	KindUnpaid Kind = "unpaid"
 )
 
-// Transaction moves Amount credits within one account. Its postings sum to zero and touch each bucket once.
+// Transaction moves Amount credits within one account. Its postings touch each bucket once, and those to the four
+// buckets sum to zero.
 type Transaction struct {
 	Kind     Kind
 	Amount   Credits
@@ -90,15 +95,37 @@ func Capture(cost Credits) (Transaction, error) {
 	return move(KindDebit, Available, Spent, cost)
 }
 
+// Void reverses a Capture of cost, 1 to MaxCredits; otherwise ErrAmount. That it is reversed once is its caller's
+// to see to.
+func Void(cost Credits) (Transaction, error) {
+	return move(KindVoid, Spent, Available, cost)
+}
+
+// WriteOff notes that cost credits were used and not paid for; it takes them from no bucket. Cost is 1 to
+// MaxCredits; otherwise ErrAmount.
+func WriteOff(cost Credits) (Transaction, error) {
+	if err := checkAmount(KindUnpaid, cost); err != nil {
+		return Transaction{}, err
+	}
+	return Transaction{Kind: KindUnpaid, Amount: cost, Postings: []Posting{{WrittenOff, cost}}}, nil
+}
+
 func move(kind Kind, from, to Bucket, amount Credits) (Transaction, error) {
-	if amount < 1 || amount > MaxCredits {
-		return Transaction{}, fmt.Errorf("%s of %d credits: %w: expected 1 to %d", kind, amount, ErrAmount, MaxCredits)
+	if err := checkAmount(kind, amount); err != nil {
+		return Transaction{}, err
 	}
 	return Transaction{Kind: kind, Amount: amount, Postings: []Posting{{from, -amount}, {to, amount}}}, nil
 }
 
-// Check returns ErrUnbalanced unless t's postings are nonzero, touch each known bucket at most once and sum to
-// zero.
+func checkAmount(kind Kind, amount Credits) error {
+	if amount < 1 || amount > MaxCredits {
+		return fmt.Errorf("%s of %d credits: %w: expected 1 to %d", kind, amount, ErrAmount, MaxCredits)
+	}
+	return nil
+}
+
+// Check returns ErrUnbalanced unless t has postings, all nonzero, that touch each known bucket at most once, sum to
+// zero over the four buckets and take nothing from the memo.
 func (t *Transaction) Check() error {
 	var sum Credits
 	for i, p := range t.Postings {
@@ -109,6 +136,12 @@ func (t *Transaction) Check() error {
 			if q.Bucket == p.Bucket {
 				return fmt.Errorf("two postings to bucket %q: %w", p.Bucket, ErrUnbalanced)
 			}
+		}
+		if p.Bucket == WrittenOff {
+			if p.Delta < 0 {
+				return fmt.Errorf("posting of %d to the memo: %w", p.Delta, ErrUnbalanced)
+			}
+			continue
 		}
 		var err error
 		if sum, err = sum.Add(p.Delta); err != nil {
@@ -123,7 +156,7 @@ func (t *Transaction) Check() error {
 
 func (b Bucket) known() bool {
 	switch b {
-	case Funding, Available, Reserved, Spent:
+	case Funding, Available, Reserved, Spent, WrittenOff:
 		return true
 	}
 	return false

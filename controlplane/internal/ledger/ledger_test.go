@@ -36,7 +36,9 @@ func TestAdd(t *testing.T) {
 }
 
 func TestAmounts(t *testing.T) {
-	makers := map[string]func(Credits) (Transaction, error){"top-up": TopUp, "capture": Capture}
+	makers := map[string]func(Credits) (Transaction, error){
+		"top-up": TopUp, "capture": Capture, "void": Void, "write-off": WriteOff,
+	}
 	for name, make := range makers {
 		t.Run(name, func(t *testing.T) {
 			for _, amount := range []Credits{0, -1, MaxCredits + 1, math.MinInt64, math.MaxInt64} {
@@ -57,11 +59,15 @@ func TestAmounts(t *testing.T) {
 func TestPostings(t *testing.T) {
 	grant, _ := TopUp(7)
 	debit, _ := Capture(3)
+	reversal, _ := Void(3)
+	memo, _ := WriteOff(5)
 	want := []Transaction{
 		{KindTopUp, 7, []Posting{{Funding, -7}, {Available, 7}}},
 		{KindDebit, 3, []Posting{{Available, -3}, {Spent, 3}}},
+		{KindVoid, 3, []Posting{{Spent, -3}, {Available, 3}}},
+		{KindUnpaid, 5, []Posting{{WrittenOff, 5}}},
 	}
-	if diff := cmp.Diff(want, []Transaction{grant, debit}); diff != "" {
+	if diff := cmp.Diff(want, []Transaction{grant, debit, reversal, memo}); diff != "" {
 		t.Errorf("transactions (-want +got):\n%s", diff)
 	}
 }
@@ -80,6 +86,11 @@ func TestTransactionCheck(t *testing.T) {
 		{"zero leg", []Posting{{Available, 0}, {Spent, 0}}, ErrUnbalanced},
 		{"unknown bucket", []Posting{{"profit", -2}, {Spent, 2}}, ErrUnbalanced},
 		{"bucket twice", []Posting{{Available, -2}, {Available, 2}}, ErrUnbalanced},
+		{"memo alone", []Posting{{WrittenOff, 2}}, nil},
+		{"memo beside a balanced pair", []Posting{{Available, -2}, {WrittenOff, 3}, {Spent, 2}}, nil},
+		{"memo in a sum", []Posting{{Available, -2}, {WrittenOff, 2}}, ErrUnbalanced},
+		{"memo that shrinks", []Posting{{WrittenOff, -2}}, ErrUnbalanced},
+		{"memo twice", []Posting{{WrittenOff, 2}, {WrittenOff, 2}}, ErrUnbalanced},
 		{"wrapping sum", []Posting{{Available, math.MaxInt64}, {Spent, math.MaxInt64}, {Reserved, 2}}, ErrUnbalanced},
 	}
 	for _, tt := range tests {

@@ -10,7 +10,7 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
 
-// ErrInvalidTransition means that an account cannot go from its status to the one asked for.
+// ErrInvalidTransition means that an account or a domain cannot go from its status to the one asked for.
 var ErrInvalidTransition = errors.New("status transition not allowed")
 
 // AccountStatus is the state of an account. Only an active account's keys are let through.

@@ -21,7 +21,7 @@ func BenchmarkAcquire(b *testing.B) {
 	for range callers {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-				reply, err := w.Acquire(b.Context(), acquireOf("secret", opID(int(i)), 1))
+				reply, err := w.Acquire(b.Context(), acquireOf("secret", opID(int(i)), 1), charged)
 				if err != nil || reply.Verdict != api.Granted {
 					b.Errorf("acquire %d: %v, %v", i, reply.Verdict, err)
 					return

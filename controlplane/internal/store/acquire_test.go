@@ -62,8 +62,8 @@ func TestAcquireVerdicts(t *testing.T) {
 			want := api.AcquireReply{OpID: "op-1", Verdict: tt.want}
 			left := tt.key.balance
 			if tt.want == api.Granted {
-				want.Lease = &api.Lease{Credits: req.Cost, Account: account.ID, Key: key.ID}
 				left -= req.Cost
+				want.Lease = &api.Lease{Credits: req.Cost, Available: left, Account: account.ID, Key: key.ID}
 			}
 			if diff := cmp.Diff(want, w.mustAcquire(req)); diff != "" {
 				t.Errorf("reply (-want +got):\n%s", diff)
@@ -153,7 +153,7 @@ func TestOpIDReused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			req := acquireOf("secret", "op-1", 1)
 			change(req)
-			if reply, err := w.Acquire(t.Context(), req); !errors.Is(err, ErrOpIDReused) {
+			if reply, err := w.Acquire(t.Context(), req, charged); !errors.Is(err, ErrOpIDReused) {
 				t.Errorf("got %+v, %v; want ErrOpIDReused", reply, err)
 			}
 		})
@@ -186,13 +186,13 @@ func TestAcquireBadInput(t *testing.T) {
 	} {
 		req := acquireOf("secret", "op-1", 1)
 		change(req)
-		if reply, err := w.Acquire(t.Context(), req); !errors.Is(err, ErrInvalid) {
+		if reply, err := w.Acquire(t.Context(), req, charged); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: got %+v, %v; want ErrInvalid", name, reply, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := w.Acquire(ctx, acquireOf("secret", "op-1", 1)); !errors.Is(err, context.Canceled) {
+	if _, err := w.Acquire(ctx, acquireOf("secret", "op-1", 1), charged); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)
 	}
 	if got := w.mustWallet(account.ID).Available; got != 10 {
@@ -211,7 +211,7 @@ func TestConcurrentAcquirersGetExactlyTheBalance(t *testing.T) {
 	for range callers {
 		wg.Go(func() {
 			for i := next.Add(1); i <= attempts; i = next.Add(1) {
-				reply, err := w.Acquire(context.Background(), acquireOf("secret", opID(int(i)), 1))
+				reply, err := w.Acquire(context.Background(), acquireOf("secret", opID(int(i)), 1), charged)
 				switch {
 				case err != nil:
 					t.Error(err)
@@ -248,7 +248,7 @@ func TestConcurrentReplays(t *testing.T) {
 	for c := range callers {
 		wg.Go(func() {
 			for i := range operations {
-				reply, err := w.Acquire(context.Background(), acquireOf("secret", opID(i), 1))
+				reply, err := w.Acquire(context.Background(), acquireOf("secret", opID(i), 1), charged)
 				if err != nil {
 					t.Error(err)
 				}
@@ -274,7 +274,7 @@ func TestReplayWithinOneBatch(t *testing.T) {
 	account := w.mustAccount(AccountActive)
 	w.mustKey(account.ID, "secret")
 	w.mustTopUp(account.ID, 5)
-	a, err := newAcquire(acquireOf("secret", "op-1", 2))
+	a, err := newAcquire(acquireOf("secret", "op-1", 2), charged)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ type access string
 const (
 	reading access = "reading"
 	writing access = "writing"
+	// copying never changes the file, whatever a statement says: for files that are somebody else's.
+	copying access = "read-only"
 )
 
 // dsn builds the connection string: the one place that names pragmas, because one set by a statement would hold
@@ -38,8 +40,11 @@ func dsn(path string, a access) string {
 	}
 	// An answer leaves after the commit, so the commit must survive a power cut: FULL, not NORMAL.
 	pragmas = append(pragmas, "foreign_keys(1)", "recursive_triggers(1)", "synchronous(FULL)")
-	if a == reading {
+	if a != writing {
 		pragmas = append(pragmas, "query_only(1)")
+	}
+	if a == copying {
+		q.Set("mode", "ro")
 	}
 	q["_pragma"] = pragmas
 	q.Set("_defensive", "1")
@@ -55,7 +60,7 @@ func connect(path string, a access) (*sql.DB, error) {
 		return nil, fmt.Errorf("open database for %s: %w", a, err)
 	}
 	n := 1
-	if a == reading {
+	if a != writing {
 		n = runtime.GOMAXPROCS(0)
 	}
 	db.SetMaxOpenConns(n)
@@ -107,12 +112,9 @@ var creating sync.Mutex
 // prepareFile makes sure that the file exists and returns its absolute path. A new file is readable by its owner
 // alone, and so are the log files that SQLite will put beside it.
 func prepareFile(path string) (string, error) {
-	if path == "" || strings.ContainsRune(path, 0) {
-		return "", fmt.Errorf("database path: %w: expected a file name", ErrInvalid)
-	}
-	path, err := filepath.Abs(path)
+	path, err := absolute(path)
 	if err != nil {
-		return "", fmt.Errorf("database path: %w", err)
+		return "", err
 	}
 	creating.Lock()
 	defer creating.Unlock()
@@ -124,6 +126,29 @@ func prepareFile(path string) (string, error) {
 		return "", fmt.Errorf("create database: %w", err)
 	}
 	return path, errors.Join(f.Close(), syncDir(filepath.Dir(path)))
+}
+
+// existingFile returns the absolute path of a file that is there, without opening it.
+func existingFile(path string) (string, error) {
+	path, err := absolute(path)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("open database for reading: %w", err)
+	}
+	return path, nil
+}
+
+func absolute(path string) (string, error) {
+	if path == "" || strings.ContainsRune(path, 0) {
+		return "", fmt.Errorf("database path: %w: expected a file name", ErrInvalid)
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("database path: %w", err)
+	}
+	return path, nil
 }
 
 // syncDir makes a new file's name survive a power cut.

@@ -295,7 +295,12 @@ func TestClosedStore(t *testing.T) {
 		"entries":  func() error { _, _, err := w.Entries(ctx, account.ID, Page{Limit: 1}); return err },
 		"keys":     func() error { _, _, err := w.Keys(ctx, KeyFilter{}, Page{Limit: 1}); return err },
 		"top up":   func() error { _, _, err := w.Store.TopUp(ctx, TopUp{account.ID, 1, "", "x"}, nil); return err },
-		"acquire":  func() error { _, err := w.Acquire(ctx, acquireOf("secret", "op", 1)); return err },
+		"acquire":  func() error { _, err := w.Acquire(ctx, acquireOf("secret", "op", 1), charged); return err },
+		"sync":     func() error { _, err := w.Sync(ctx, void("boot-1-op")); return err },
+		"project":  func() error { _, err := w.Project(ctx, "proj_1"); return err },
+		"projects": func() error { _, _, err := w.Projects(ctx, ProjectFilter{}, Page{Limit: 1}); return err },
+		"attest":   func() error { _, err := w.AttestDomain(ctx, "proj_1", "r", "a"); return err },
+		"verify":   func() error { _, err := w.Verify(ctx); return err },
 		"token":    func() error { _, err := w.TokenByDigest(ctx, [32]byte{}); return err },
 	}
 	for name, call := range calls {

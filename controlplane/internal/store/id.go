@@ -10,6 +10,7 @@ import (
 // The prefixes of ids.
 const (
 	prefixAccount     = "acct_"
+	prefixProject     = "proj_"
 	prefixKey         = "key_"
 	prefixEntry       = "entry_"
 	prefixTransaction = "txn_"

@@ -11,8 +11,15 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
 
-// ErrKeyRevoked means that a key is revoked and can no longer change.
-var ErrKeyRevoked = errors.New("key is revoked")
+// Errors about keys; test for them with errors.Is.
+var (
+	// ErrKeyRevoked means that a key is revoked and can no longer change.
+	ErrKeyRevoked = errors.New("key is revoked")
+	// ErrKeyExpired means that a key's time is over.
+	ErrKeyExpired = errors.New("key is expired")
+	// ErrAccountNotActive means that an account is pending or disabled.
+	ErrAccountNotActive = errors.New("account is not active")
+)
 
 // KeyStatus is the state of a key. Active and inactive alternate; revoked is final.
 type KeyStatus string
@@ -24,47 +31,88 @@ const (
 	KeyRevoked  KeyStatus = "revoked"
 )
 
+// Environment says what a key is for. It changes nothing about how the key is judged.
+type Environment string
+
+// The environments.
+const (
+	EnvironmentProduction Environment = "production"
+	EnvironmentStaging    Environment = "staging"
+)
+
 // Key is what is known of an API key: never its secret, nor anything a gate could send in its place.
 type Key struct {
 	ID        string
 	AccountID string
-	Scheme    string
-	Name      string
-	Prefix    string
-	Last4     string
-	Status    KeyStatus
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	// ProjectID is empty unless the key is a pair; then AccountID is the project's account.
+	ProjectID   string
+	Scheme      string
+	Name        string
+	Environment Environment
+	// Prefix and Last4 are of the secret.
+	Prefix string
+	Last4  string
+	// Publishable is a pair's newest publishable half in clear; empty for a key that is one secret.
+	Publishable string
+	Status      KeyStatus
+	// ReplacedBy is the id of the key that took this one's place, if one did.
+	ReplacedBy string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	// ExpiresAt is when the key stops working; nil for never.
+	ExpiresAt *time.Time
 	// RevokedAt is set if and only if Status is KeyRevoked.
 	RevokedAt *time.Time
 }
 
-// NewKey is what CreateKey takes. Scheme and Name are 1 to MaxNameLen bytes; Prefix and Last4 are shown to
-// people, at most 32 and 4 bytes; Digest is the wire digest, of which only the stored form is kept.
+// NewKey is what CreateKey takes. Exactly one of AccountID and ProjectID is set: a secret belongs to an account, a
+// pair to a project. Scheme and Name are 1 to MaxNameLen bytes; Prefix and Last4, the secret's, are shown to
+// people, at most 32 and 4 bytes. Of the wire digests only the stored form is kept.
 type NewKey struct {
 	AccountID string
+	ProjectID string
 	Scheme    string
 	Name      string
+	// Environment is EnvironmentProduction if empty.
+	Environment Environment
+	// ExpiresAt is in the future, or nil for never.
+	ExpiresAt *time.Time
 	Prefix    string
 	Last4     string
-	Digest    apikey.Digest
+	// Digest is the secret's.
+	Digest apikey.Digest
+	// Publishable is a pair's publishable half in clear, at most MaxNameLen bytes, and PublishableDigest its digest.
+	Publishable       string
+	PublishableDigest apikey.Digest
+	// RequireDomain: a pair can be made only once the project's domain is verified.
+	RequireDomain bool
 }
 
-// KeyFilter narrows Keys; an empty AccountID lists every account's.
+// KeyFilter narrows Keys to one account, one project, or both; empty fields narrow nothing.
 type KeyFilter struct {
 	AccountID string
+	ProjectID string
 }
 
-// KeyUpdate names the fields to change; nil leaves a field as it is. Status is KeyActive or KeyInactive.
+// KeyUpdate names the fields to change; nil leaves a field as it is. Status is KeyActive or KeyInactive. ExpiresAt
+// is in the future; NeverExpires takes an expiry away, and excludes it.
 type KeyUpdate struct {
-	Name   *string
-	Status *KeyStatus
+	Name         *string
+	Status       *KeyStatus
+	Environment  *Environment
+	ExpiresAt    *time.Time
+	NeverExpires bool
 }
 
-// CreateKey records an active key, for an account in any state. Replayed is true if an earlier call under idem
-// did it; then the key is that call's, in its present state, and in.Digest was not recorded. It returns
-// ErrNotFound for an unknown account, ErrConflict for a digest that is already known, or ErrIdempotencyMismatch.
+// CreateKey records an active key. A secret may be made for an account in any state; a pair only for an active
+// account and, if in asks for it, a verified domain: otherwise ErrAccountNotActive, ErrDomainNotVerified. Replayed is
+// true if an earlier call under idem did it; then the key is that call's, in its present state, and no digest of
+// in was recorded. It returns ErrNotFound for an unknown account or project, ErrConflict for a digest that is
+// already known, ErrInvalid for an expiry that is not in the future, or ErrIdempotencyMismatch.
 func (s *Store) CreateKey(ctx context.Context, in NewKey, idem *Idempotency) (key Key, replayed bool, err error) {
+	if in.Environment == "" {
+		in.Environment = EnvironmentProduction
+	}
 	if err := in.check(idem); err != nil {
 		return Key{}, false, fmt.Errorf("create key: %w", err)
 	}
@@ -78,35 +126,85 @@ func (s *Store) CreateKey(ctx context.Context, in NewKey, idem *Idempotency) (ke
 }
 
 func (in *NewKey) check(idem *Idempotency) error {
-	return errors.Join(
+	err := errors.Join(
 		checkText("scheme", in.Scheme, 1, MaxNameLen), checkText("name", in.Name, 1, MaxNameLen),
-		checkText("prefix", in.Prefix, 0, maxPrefixLen), checkText("last4", in.Last4, 0, last4Len), idem.check())
+		in.Environment.check(), checkExpiry(in.ExpiresAt), checkText("prefix", in.Prefix, 0, maxPrefixLen),
+		checkText("last4", in.Last4, 0, last4Len), idem.check())
+	if (in.AccountID == "") == (in.ProjectID == "") {
+		err = errors.Join(err, fmt.Errorf("%w: account, project: expected exactly one", ErrInvalid))
+	}
+	if in.ProjectID != "" {
+		return errors.Join(err, checkPublishable(in.Publishable, in.PublishableDigest))
+	}
+	if in.Publishable != "" || in.PublishableDigest != (apikey.Digest{}) {
+		err = errors.Join(err, fmt.Errorf("%w: publishable: expected none in a key without a project", ErrInvalid))
+	}
+	return err
 }
 
 func (tx *writeTx) createKey(in NewKey) (Key, error) {
-	if _, err := tx.account(in.AccountID); err != nil {
+	accountID := in.AccountID
+	if in.ProjectID != "" {
+		var err error
+		if accountID, err = tx.pairOwner(in.ProjectID, in.RequireDomain); err != nil {
+			return Key{}, err
+		}
+	} else if _, err := tx.account(accountID); err != nil {
 		return Key{}, err
 	}
+	if err := tx.checkFuture(in.ExpiresAt); err != nil {
+		return Key{}, fmt.Errorf("create key: %w", err)
+	}
+	return tx.insertKey(Key{
+		AccountID: accountID, ProjectID: in.ProjectID, Scheme: in.Scheme, Name: in.Name, Environment: in.Environment,
+		Prefix: in.Prefix, Last4: in.Last4, Publishable: in.Publishable, ExpiresAt: inMicros(in.ExpiresAt),
+	}, in.Digest, in.PublishableDigest)
+}
+
+// pairOwner returns the account of a project for which a pair may be made now.
+func (tx *writeTx) pairOwner(projectID string, requireDomain bool) (accountID string, err error) {
+	project, err := tx.project(projectID)
+	if err != nil {
+		return "", err
+	}
+	account, err := tx.account(project.AccountID)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case account.Status != AccountActive:
+		return "", fmt.Errorf("create key pair: %w", ErrAccountNotActive)
+	case requireDomain && project.DomainStatus != DomainVerified:
+		return "", fmt.Errorf("create key pair: %w", ErrDomainNotVerified)
+	}
+	return account.ID, nil
+}
+
+// insertKey records k as a new active key, with the digest of its secret and, if it is a pair, of its publishable
+// half.
+func (tx *writeTx) insertKey(k Key, secret, publishable apikey.Digest) (Key, error) {
 	id, err := tx.newID(prefixKey)
 	if err != nil {
 		return Key{}, err
 	}
-	stored := in.Digest.Stored()
+	at := fromMicros(tx.now)
+	k.ID, k.Status, k.CreatedAt, k.UpdatedAt = id, KeyActive, at, at
 	err = tx.InsertKey(tx.ctx, queries.InsertKeyParams{
-		ID: id, AccountID: in.AccountID, Scheme: in.Scheme, Name: in.Name, Prefix: in.Prefix, Last4: in.Last4,
-		Digest: stored[:], CreatedUs: tx.now,
+		ID: id, AccountID: k.AccountID, ProjectID: optional(k.ProjectID), Scheme: k.Scheme, Name: k.Name,
+		Environment: string(k.Environment), Prefix: k.Prefix, Last4: k.Last4, Publishable: k.Publishable,
+		CreatedUs: tx.now, ExpiresUs: toMicros(k.ExpiresAt),
 	})
-	if isDuplicate(err) {
-		return Key{}, fmt.Errorf("key: %w", ErrConflict)
-	}
 	if err != nil {
 		return Key{}, fmt.Errorf("create key: %w", err)
 	}
-	at := fromMicros(tx.now)
-	return Key{
-		ID: id, AccountID: in.AccountID, Scheme: in.Scheme, Name: in.Name, Prefix: in.Prefix, Last4: in.Last4,
-		Status: KeyActive, CreatedAt: at, UpdatedAt: at,
-	}, nil
+	err = tx.insertDigest(id, halfSecret, secret)
+	if err == nil && k.ProjectID != "" {
+		err = tx.insertDigest(id, halfPublishable, publishable)
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	return k, nil
 }
 
 // Key returns one key, or ErrNotFound.
@@ -118,50 +216,77 @@ func (s *Store) Key(ctx context.Context, id string) (Key, error) {
 	return keyOf(row), nil
 }
 
-// Keys lists keys newest first and reports whether more follow the page. An unknown account has none.
+// Keys lists keys newest first and reports whether more follow the page. An unknown account or project has none.
 func (s *Store) Keys(ctx context.Context, filter KeyFilter, page Page) ([]Key, bool, error) {
 	after, rows, err := page.bounds()
 	if err != nil {
 		return nil, false, fmt.Errorf("list keys: %w", err)
 	}
-	if filter.AccountID != "" {
-		found, err := s.queries.KeysOfAccount(ctx, queries.KeysOfAccountParams{
+	var found []queries.Key
+	switch {
+	case filter.ProjectID != "":
+		found, err = s.queries.KeysOfProject(ctx, queries.KeysOfProjectParams{
+			ProjectID: optional(filter.ProjectID), After: after, MaxRows: rows,
+		})
+		// A project has one account, so its keys are all of the account asked for, or none is.
+		if len(found) > 0 && filter.AccountID != "" && found[0].AccountID != filter.AccountID {
+			found = nil
+		}
+	case filter.AccountID != "":
+		found, err = s.queries.KeysOfAccount(ctx, queries.KeysOfAccountParams{
 			AccountID: filter.AccountID, After: after, MaxRows: rows,
 		})
-		keys, more := cut(found, page, func(r queries.KeysOfAccountRow) Key { return keyOf(queries.KeyRow(r)) })
-		return keys, more, s.readError("keys", err)
+	default:
+		found, err = s.queries.Keys(ctx, queries.KeysParams{After: after, MaxRows: rows})
 	}
-	found, err := s.queries.Keys(ctx, queries.KeysParams{After: after, MaxRows: rows})
-	keys, more := cut(found, page, func(r queries.KeysRow) Key { return keyOf(queries.KeyRow(r)) })
-	return keys, more, s.readError("keys", err)
+	if err != nil {
+		return nil, false, s.readError("keys", err)
+	}
+	keys, more := cut(found, page, keyOf)
+	return keys, more, nil
 }
 
-// UpdateKey changes the named fields, all or none. It returns ErrNotFound, ErrKeyRevoked for a revoked key, or
-// ErrInvalid for a status other than active and inactive.
+// UpdateKey changes the named fields, all or none; a later expiry, or none, brings an expired key back. It returns
+// ErrNotFound, ErrKeyRevoked for a revoked key, or ErrInvalid for a value out of its bounds.
 func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, error) {
 	if err := in.check(); err != nil {
 		return Key{}, fmt.Errorf("update key: %w", err)
 	}
 	return write(ctx, s, func(tx *writeTx) (Key, error) {
-		old, err := tx.key(id)
+		key, err := tx.key(id)
 		if err != nil {
 			return Key{}, err
 		}
-		if old.Status == KeyRevoked {
+		if key.Status == KeyRevoked {
 			return Key{}, fmt.Errorf("update key: %w", ErrKeyRevoked)
 		}
-		next := old
-		if in.Name != nil {
-			next.Name = *in.Name
+		if err := tx.checkFuture(in.ExpiresAt); err != nil {
+			return Key{}, fmt.Errorf("update key: %w", err)
 		}
-		if in.Status != nil {
-			next.Status = *in.Status
+		if !in.apply(&key) {
+			return key, nil
 		}
-		if next == old {
-			return old, nil
-		}
-		return tx.replaceKey(next)
+		return tx.replaceKey(key)
 	})
+}
+
+// apply changes the named fields of k and reports whether that made a difference.
+func (u KeyUpdate) apply(k *Key) bool {
+	old := *k
+	if u.Name != nil {
+		k.Name = *u.Name
+	}
+	if u.Status != nil {
+		k.Status = *u.Status
+	}
+	if u.Environment != nil {
+		k.Environment = *u.Environment
+	}
+	if u.ExpiresAt != nil || u.NeverExpires {
+		k.ExpiresAt = inMicros(u.ExpiresAt)
+	}
+	return toMicros(k.ExpiresAt) != toMicros(old.ExpiresAt) || k.Name != old.Name || k.Status != old.Status ||
+		k.Environment != old.Environment
 }
 
 // RevokeKey ends a key for good. Revoking again changes nothing and succeeds. It returns ErrNotFound.
@@ -171,10 +296,14 @@ func (s *Store) RevokeKey(ctx context.Context, id string) (Key, error) {
 		if err != nil || key.Status == KeyRevoked {
 			return key, err
 		}
-		at := fromMicros(tx.now)
-		key.Status, key.RevokedAt = KeyRevoked, &at
-		return tx.replaceKey(key)
+		return tx.revoke(key)
 	})
+}
+
+func (tx *writeTx) revoke(k Key) (Key, error) {
+	at := fromMicros(tx.now)
+	k.Status, k.RevokedAt = KeyRevoked, &at
+	return tx.replaceKey(k)
 }
 
 func (tx *writeTx) key(id string) (Key, error) {
@@ -191,36 +320,46 @@ func (tx *writeTx) key(id string) (Key, error) {
 // replaceKey records the changeable fields of k and returns it with its new update time.
 func (tx *writeTx) replaceKey(k Key) (Key, error) {
 	k.UpdatedAt = fromMicros(tx.now)
-	row := queries.UpdateKeyParams{ID: k.ID, Name: k.Name, Status: string(k.Status), UpdatedUs: tx.now}
-	if k.RevokedAt != nil {
-		row.RevokedUs = sql.NullInt64{Int64: k.RevokedAt.UnixMicro(), Valid: true}
-	}
-	if err := tx.Queries.UpdateKey(tx.ctx, row); err != nil {
+	err := tx.Queries.UpdateKey(tx.ctx, queries.UpdateKeyParams{
+		ID: k.ID, Name: k.Name, Environment: string(k.Environment), Last4: k.Last4, Publishable: k.Publishable,
+		Status: string(k.Status), ReplacedBy: optional(k.ReplacedBy), UpdatedUs: tx.now,
+		ExpiresUs: toMicros(k.ExpiresAt), RevokedUs: toMicros(k.RevokedAt),
+	})
+	if err != nil {
 		return Key{}, fmt.Errorf("update key: %w", err)
 	}
 	return k, nil
 }
 
 func (u KeyUpdate) check() error {
-	var err error
+	err := checkExpiry(u.ExpiresAt)
 	if u.Name != nil {
-		err = checkText("name", *u.Name, 1, MaxNameLen)
+		err = errors.Join(err, checkText("name", *u.Name, 1, MaxNameLen))
 	}
 	if u.Status != nil && *u.Status != KeyActive && *u.Status != KeyInactive {
 		err = errors.Join(err, fmt.Errorf("%w: status: expected active or inactive", ErrInvalid))
 	}
+	if u.Environment != nil {
+		err = errors.Join(err, u.Environment.check())
+	}
+	if u.ExpiresAt != nil && u.NeverExpires {
+		err = errors.Join(err, fmt.Errorf("%w: expires_at: expected a time or none, not both", ErrInvalid))
+	}
 	return err
 }
 
-func keyOf(row queries.KeyRow) Key {
-	k := Key{
-		ID: row.ID, AccountID: row.AccountID, Scheme: row.Scheme, Name: row.Name, Prefix: row.Prefix,
-		Last4: row.Last4, Status: KeyStatus(row.Status),
-		CreatedAt: fromMicros(row.CreatedUs), UpdatedAt: fromMicros(row.UpdatedUs),
+func (e Environment) check() error {
+	if e == EnvironmentProduction || e == EnvironmentStaging {
+		return nil
 	}
-	if row.RevokedUs.Valid {
-		at := fromMicros(row.RevokedUs.Int64)
-		k.RevokedAt = &at
+	return fmt.Errorf("%w: environment: expected production or staging", ErrInvalid)
+}
+
+func keyOf(row queries.Key) Key {
+	return Key{
+		ID: row.ID, AccountID: row.AccountID, ProjectID: row.ProjectID.String, Scheme: row.Scheme, Name: row.Name,
+		Environment: Environment(row.Environment), Prefix: row.Prefix, Last4: row.Last4, Publishable: row.Publishable,
+		Status: KeyStatus(row.Status), ReplacedBy: row.ReplacedBy.String, CreatedAt: fromMicros(row.CreatedUs),
+		UpdatedAt: fromMicros(row.UpdatedUs), ExpiresAt: timeOf(row.ExpiresUs), RevokedAt: timeOf(row.RevokedUs),
 	}
-	return k
 }

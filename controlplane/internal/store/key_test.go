@@ -3,12 +3,14 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
 )
 
@@ -19,7 +21,7 @@ func TestCreateKey(t *testing.T) {
 		got := w.mustKey(account.ID, "secret of "+string(status))
 		want := Key{
 			ID: got.ID, AccountID: account.ID, Scheme: "genrex", Name: "laptop", Prefix: "grx_sk_", Last4: "abcd",
-			Status: KeyActive, CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(),
+			Environment: EnvironmentProduction, Status: KeyActive, CreatedAt: w.clock.Now(), UpdatedAt: w.clock.Now(),
 		}
 		if diff := cmp.Diff(want, got); diff != "" || !strings.HasPrefix(got.ID, "key_") {
 			t.Errorf("created %s (-want +got):\n%s", got.ID, diff)
@@ -73,7 +75,21 @@ func TestNothingUsableIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.mustTopUp(account.ID, 5)
-	w.mustAcquire(acquireOf(secret, "op-1", 1))
+	w.mustAcquire(acquireOf(secret, "boot-1-1", 1))
+	w.mustSync(void("boot-1-1"))
+	w.mustSync(unpaid("boot-1-2", 1, "genrex", secret))
+	// A pair, all of whose secrets so far came to their end in a different way.
+	pairSecret := func(i int) string { return fmt.Sprintf("sk_live_%032d", i) }
+	in := newPair(w.mustSite().ID, "1")
+	in.Digest = apikey.DigestOf(pairSecret(1))
+	pair, _, err := w.CreateKey(t.Context(), in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustRotate(pair.ID, Rotation{Secret: newSecret(pairSecret(2))})
+	if _, _, err := w.ReplaceKey(t.Context(), pair.ID, Replacement{newSecret(pairSecret(3)), newPublishable("pk_2")}, nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +101,7 @@ func TestNothingUsableIsStored(t *testing.T) {
 	if !bytes.Contains(file, stored[:]) {
 		t.Error("the stored digest is not in the file, so this test would miss the others too")
 	}
-	for _, s := range []string{secret, secret + "t"} {
+	for _, s := range []string{secret, secret + "t", pairSecret(1), pairSecret(2), pairSecret(3)} {
 		digest := apikey.DigestOf(s)
 		for name, part := range map[string][]byte{
 			"secret": []byte(s[:40]), "digest": digest[:], "digest in hex": []byte(digest.Hex()),
@@ -114,7 +130,7 @@ func TestUpdateKey(t *testing.T) {
 	}
 	want := key
 	want.Status, want.Name = KeyInactive, "desktop"
-	got := update(KeyUpdate{ptr("desktop"), ptr(KeyInactive)})
+	got := update(KeyUpdate{Name: ptr("desktop"), Status: ptr(KeyInactive)})
 	if want.UpdatedAt = w.clock.Now(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -205,7 +221,97 @@ func TestKeysOfAnAccount(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			keys, more, err := w.Keys(t.Context(), KeyFilter{tt.account}, tt.page)
+			keys, more, err := w.Keys(t.Context(), KeyFilter{AccountID: tt.account}, tt.page)
+			got := make([]string, len(keys))
+			for i, k := range keys {
+				got[i] = k.ID
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" || more != tt.more || err != nil {
+				t.Errorf("more %v, %v (-want +got):\n%s", more, err, diff)
+			}
+		})
+	}
+}
+
+func TestKeyExpiry(t *testing.T) {
+	w := newWorld(t)
+	account := w.mustAccount(AccountActive)
+	w.mustTopUp(account.ID, 10)
+	in := newKey(account.ID, "secret")
+	end := w.clock.Now().Add(time.Hour)
+	in.ExpiresAt = &end
+	key, _, err := w.CreateKey(t.Context(), in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// At a cost the writer judges, at none a reader: both by the same clock.
+	expect := func(when string, want api.Verdict) {
+		t.Helper()
+		w.ops++
+		costly := w.mustAcquire(acquireOf("secret", opID(w.ops), 1)).Verdict
+		if free := w.verdict("genrex", charged, "secret"); free != want || costly != want {
+			t.Errorf("%s: %s, at a cost %s; want %s", when, free, costly, want)
+		}
+	}
+	w.clock.Advance(time.Hour - time.Microsecond)
+	expect("just before", api.Granted)
+	w.clock.Advance(time.Microsecond)
+	expect("at the end", api.InactiveKey)
+	if _, _, err := w.RotateKey(t.Context(), key.ID, Rotation{Secret: newSecret("next")}, nil); !errors.Is(err, ErrKeyExpired) {
+		t.Errorf("rotate: got %v, want ErrKeyExpired", err)
+	}
+	if _, _, err := w.ReplaceKey(t.Context(), key.ID, Replacement{Secret: newSecret("next")}, nil); !errors.Is(err, ErrKeyExpired) {
+		t.Errorf("replace: got %v, want ErrKeyExpired", err)
+	}
+	w.clock.Advance(time.Hour)
+	expect("after", api.InactiveKey)
+	later := w.clock.Now().Add(time.Hour)
+	if got, err := w.UpdateKey(t.Context(), key.ID, KeyUpdate{ExpiresAt: &later}); err != nil || !got.ExpiresAt.Equal(later) {
+		t.Errorf("extended: %+v, %v", got, err)
+	}
+	expect("extended", api.Granted)
+	if got, err := w.UpdateKey(t.Context(), key.ID, KeyUpdate{NeverExpires: true}); err != nil || got.ExpiresAt != nil {
+		t.Errorf("cleared: %+v, %v", got, err)
+	}
+	w.clock.Advance(1000 * time.Hour)
+	expect("cleared", api.Granted)
+	for name, in := range map[string]KeyUpdate{
+		"past":        {ExpiresAt: &end},
+		"both":        {ExpiresAt: ptr(w.clock.Now().Add(time.Hour)), NeverExpires: true},
+		"environment": {Environment: ptr(Environment("test"))},
+	} {
+		if _, err := w.UpdateKey(t.Context(), key.ID, in); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: got %v, want ErrInvalid", name, err)
+		}
+	}
+	if got, err := w.UpdateKey(t.Context(), key.ID, KeyUpdate{Environment: ptr(EnvironmentStaging)}); err != nil || got.Environment != EnvironmentStaging {
+		t.Errorf("environment: %+v, %v", got, err)
+	}
+}
+
+func TestKeysOfAProject(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.mustSite(), w.mustSite()
+	k1, k2, k3 := w.mustPair(a.ID, "1").ID, w.mustPair(b.ID, "2").ID, w.mustPair(a.ID, "3").ID
+	w.mustKey(a.AccountID, "lone")
+	tests := []struct {
+		name   string
+		filter KeyFilter
+		page   Page
+		want   []string
+		more   bool
+	}{
+		{"a project's", KeyFilter{ProjectID: a.ID}, Page{Limit: 10}, []string{k3, k1}, false},
+		{"first page", KeyFilter{ProjectID: a.ID}, Page{Limit: 1}, []string{k3}, true},
+		{"second page", KeyFilter{ProjectID: a.ID}, Page{Limit: 1, After: k3}, []string{k1}, false},
+		{"another's", KeyFilter{ProjectID: b.ID}, Page{Limit: 10}, []string{k2}, false},
+		{"its account's", KeyFilter{AccountID: a.AccountID, ProjectID: a.ID}, Page{Limit: 10}, []string{k3, k1}, false},
+		{"another account's", KeyFilter{AccountID: b.AccountID, ProjectID: a.ID}, Page{Limit: 1}, []string{}, false},
+		{"unknown", KeyFilter{ProjectID: "proj_absent"}, Page{Limit: 1}, []string{}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			keys, more, err := w.Keys(t.Context(), tt.filter, tt.page)
 			got := make([]string, len(keys))
 			for i, k := range keys {
 				got[i] = k.ID

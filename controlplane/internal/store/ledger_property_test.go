@@ -11,24 +11,33 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is what accounts' balances should be and what was answered to every op_id.
+// model is what accounts' balances should be and what became of every op_id.
 type model struct {
-	available, spent map[string]int64
-	answers          map[string]api.Verdict
+	available, spent, writtenOff map[string]int64
+	answers                      map[string]api.Verdict
 }
 
-// After any sequence of top-ups, acquires, replays and restarts, balances are what a model says, and every sum of
+func newModel() *model {
+	return &model{
+		available: map[string]int64{}, spent: map[string]int64{}, writtenOff: map[string]int64{},
+		answers: map[string]api.Verdict{},
+	}
+}
+
+// After any sequence of top-ups, acquires, replays, voids, unpaid reports and restarts, balances are what a model says, and every sum of
 // entries equals its balance.
 func TestRandomOperationsKeepTheLedger(t *testing.T) {
 	// One file serves every run, which keeps to accounts of its own: opening a new one takes longer than a run.
 	w := newWorld(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		m := model{available: map[string]int64{}, spent: map[string]int64{}, answers: map[string]api.Verdict{}}
+		m := newModel()
 		accounts := []string{w.mustAccount(AccountActive).ID, w.mustAccount(AccountActive).ID}
 		for _, id := range accounts {
 			w.mustKey(id, "secret of "+id)
 		}
 		amounts := rapid.OneOf(rapid.Int64Range(1, 9), rapid.Int64Range(1, api.MaxCredits))
+		// Few enough that what is drawn is often an operation seen before.
+		costs := rapid.SampledFrom([]int64{1, 2, 9, 1 << 40, api.MaxCredits})
 		rt.Repeat(map[string]func(*rapid.T){
 			"top up": func(rt *rapid.T) {
 				i := rapid.IntRange(0, 1).Draw(rt, "account")
@@ -36,7 +45,15 @@ func TestRandomOperationsKeepTheLedger(t *testing.T) {
 			},
 			"acquire": func(rt *rapid.T) {
 				i := rapid.IntRange(0, 1).Draw(rt, "account")
-				m.acquire(rt, w, accounts[i], rapid.IntRange(0, 20).Draw(rt, "op"), amounts.Draw(rt, "cost"))
+				m.acquire(rt, w, accounts[i], rapid.IntRange(0, 5).Draw(rt, "op"), costs.Draw(rt, "cost"))
+			},
+			"void": func(rt *rapid.T) {
+				i := rapid.IntRange(0, 1).Draw(rt, "account")
+				m.void(w, accounts[i], rapid.IntRange(0, 5).Draw(rt, "op"), costs.Draw(rt, "cost"))
+			},
+			"unpaid": func(rt *rapid.T) {
+				i := rapid.IntRange(0, 1).Draw(rt, "account")
+				m.letThrough(w, accounts[i], rapid.IntRange(0, 5).Draw(rt, "op"), costs.Draw(rt, "cost"))
 			},
 			"restart": func(rt *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(rt, "luck") > 0 {
@@ -49,7 +66,7 @@ func TestRandomOperationsKeepTheLedger(t *testing.T) {
 			},
 			"": func(rt *rapid.T) {
 				for _, id := range accounts {
-					want := Wallet{id, m.available[id] + m.spent[id], m.available[id], 0, m.spent[id], 0}
+					want := Wallet{id, m.available[id] + m.spent[id], m.available[id], 0, m.spent[id], m.writtenOff[id]}
 					if got := w.mustWallet(id); got != want {
 						rt.Fatalf("wallet %+v, want %+v", got, want)
 					}
@@ -76,9 +93,8 @@ func (m *model) topUp(rt *rapid.T, w *world, id string, amount int64) {
 }
 
 func (m *model) acquire(rt *rapid.T, w *world, id string, op int, cost int64) {
-	// The op_id names account and cost too, so that drawing it again is a replay and not a reuse.
-	name := fmt.Sprintf("%s-%d-%d", id, op, cost)
-	reply, err := w.Acquire(context.Background(), acquireOf("secret of "+id, name, cost))
+	name := m.opID(id, op, cost)
+	reply, err := w.Acquire(context.Background(), acquireOf("secret of "+id, name, cost), charged)
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -94,5 +110,33 @@ func (m *model) acquire(rt *rapid.T, w *world, id string, op int, cost int64) {
 	}
 	if reply.Verdict != want {
 		rt.Fatalf("acquire %s: %s, want %s (replay: %v)", name, reply.Verdict, want, replay)
+	}
+}
+
+// opID names account and cost too, so that drawing it again is a replay and not a reuse.
+func (m *model) opID(account string, op int, cost int64) string {
+	return fmt.Sprintf("boot-1-%s-%d-%d", account, op, cost)
+}
+
+func (m *model) void(w *world, id string, op int, cost int64) {
+	name := m.opID(id, op, cost)
+	w.mustSync(void(name))
+	switch m.answers[name] {
+	case api.Granted:
+		m.available[id] += cost
+		m.spent[id] -= cost
+		m.answers[name] = api.Voided
+	case "":
+		m.answers[name] = api.Voided
+	}
+}
+
+func (m *model) letThrough(w *world, id string, op int, cost int64) {
+	name := m.opID(id, op, cost)
+	w.mustSync(unpaid(name, cost, "genrex", "secret of "+id))
+	switch m.answers[name] {
+	case "", api.InsufficientCredits:
+		m.writtenOff[id] = min(m.writtenOff[id]+cost, api.MaxCredits)
+		m.answers[name] = api.Voided
 	}
 }

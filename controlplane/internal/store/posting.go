@@ -49,8 +49,9 @@ func (tx *writeTx) post(p *posting, balances, next ledger.Balances) (posted, err
 // row itself, what the ledger has checked.
 func (tx *writeTx) moveBalances(accountID string, old, next ledger.Balances) error {
 	available, reserved := int64(next.Available-old.Available), int64(next.Reserved-old.Reserved)
-	result, err := tx.exec(stmtMove, int64(next.Funding-old.Funding), available, reserved, int64(next.Spent-old.Spent),
-		accountID, -available, -reserved)
+	spent := int64(next.Spent - old.Spent)
+	result, err := tx.exec(stmtMove, int64(next.Funding-old.Funding), available, reserved, spent,
+		int64(next.WrittenOff-old.WrittenOff), accountID, -available, -reserved, -spent)
 	if err != nil {
 		return fmt.Errorf("move balances: %w", err)
 	}

@@ -1,5 +1,5 @@
-// Package store keeps Tollgate's durable state in one SQLite file: accounts, wallets and their entries, keys,
-// tokens, and what was answered to repeatable calls. It is the only package that speaks SQL. It refuses to keep
+// Package store keeps Tollgate's durable state in one SQLite file: accounts, wallets and their entries, projects,
+// keys, tokens, and what was answered to repeatable calls. It is the only package that speaks SQL. It refuses to keep
 // a secret or anything a gate could send in place of one, to change or delete an entry, and to answer a mutation
 // before it is durable.
 //
@@ -30,6 +30,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict means that the row exists already.
 	ErrConflict = errors.New("already exists")
+	// ErrReadOnly is returned by every change to a store that was opened for reading alone.
+	ErrReadOnly = errors.New("store is open for reading only")
 	// ErrClosed is returned by every method once Close was called.
 	ErrClosed = errors.New("store is closed")
 )
@@ -47,7 +49,9 @@ type Store struct {
 	readers *sql.DB
 	reads   *statements
 	queries *queries.Queries
+	// writer is nil in a store that was opened for reading alone.
 	writer  *writer
+	now     func() time.Time
 	closing sync.Once
 	closed  atomic.Bool
 	err     error
@@ -68,10 +72,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{writer: newWriter(writes, opts.Now)}
+	s := &Store{writer: newWriter(writes, opts.Now), now: opts.Now}
 	if s.readers, err = connect(path, reading); err == nil {
-		s.queries = queries.New(s.readers)
-		s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSubject)
+		err = s.prepareReads(ctx)
 	}
 	if err == nil {
 		s.writer.stmts, err = prepare(ctx, writes, allStatements()...)
@@ -83,12 +86,49 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	return s, nil
 }
 
+// OpenReadOnly opens the existing database at opts.Path for its readers, beside a process that serves from it or on
+// a copy. It changes no data: where Open would create or migrate it returns an error, ErrSchemaTooOld if another
+// Open would help and ErrSchemaTooNew if only a newer Tollgate would. SQLite keeps its log and the log's index in
+// files beside the database, so the directory must be writable unless another process has it open, and an empty
+// log may be left there.
+func OpenReadOnly(ctx context.Context, opts Options) (*Store, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	path, err := existingFile(opts.Path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{now: opts.Now}
+	if s.readers, err = connect(path, copying); err == nil {
+		err = checkLibrary(ctx, s.readers)
+	}
+	if err == nil {
+		err = checkSchema(ctx, s.readers)
+	}
+	if err == nil {
+		err = s.prepareReads(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open database for reading: %w", err), s.disconnect())
+	}
+	return s, nil
+}
+
+func (s *Store) prepareReads(ctx context.Context) (err error) {
+	s.queries = queries.New(s.readers)
+	s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSecret, stmtPair)
+	return err
+}
+
 // Close answers the mutations that were accepted, then closes the database. Later calls return ErrClosed;
 // closing again returns what the first Close did.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.closed.Store(true)
-		s.writer.stop()
+		if s.writer != nil {
+			s.writer.stop()
+		}
 		s.err = s.disconnect()
 	})
 	return s.err
@@ -101,7 +141,10 @@ func (s *Store) disconnect() error {
 	if s.readers != nil {
 		err = s.readers.Close()
 	}
-	return errors.Join(err, s.writer.db.Close())
+	if s.writer != nil {
+		err = errors.Join(err, s.writer.db.Close())
+	}
+	return err
 }
 
 // readError says what was being read and turns an absent row and a closed database into this package's errors.
@@ -116,6 +159,3 @@ func (s *Store) readError(what string, err error) error {
 	}
 	return fmt.Errorf("read %s: %w", what, err)
 }
-
-// fromMicros reads a recorded time: they are kept in whole microseconds UTC.
-func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }

@@ -12,7 +12,7 @@ import (
 )
 
 // Wallet is an account's balances in credits. Granted is all that was ever topped up and always equals
-// Available + Reserved + Spent.
+// Available + Reserved + Spent; WrittenOff is beside them: credits used that nobody paid for.
 type Wallet struct {
 	AccountID  string
 	Granted    int64
@@ -22,12 +22,14 @@ type Wallet struct {
 	WrittenOff int64
 }
 
-// Entry is one immutable signed row of the ledger; the entries of one transaction sum to zero.
+// Entry is one immutable signed row of the ledger. The entries of one transaction sum to zero, but for one to the
+// bucket "written_off", which is alone in its transaction and in no sum.
 type Entry struct {
 	ID            string
 	TransactionID string
 	AccountID     string
-	// Kind is "top_up" or "debit"; Bucket "funding", "available", "reserved" or "spent".
+	// Kind is "top_up", "debit", "void" or "unpaid"; Bucket "funding", "available", "reserved", "spent" or
+	// "written_off".
 	Kind   string
 	Bucket string
 	// Delta is in credits; negative takes from the bucket.

@@ -219,14 +219,31 @@ func TestSchemaRefuses(t *testing.T) {
 	w := newWorld(t)
 	account := w.mustAccount(AccountActive)
 	w.mustTopUp(account.ID, 10)
+	key := w.mustPair(w.mustSite().ID, "1")
+	w.mustKey(account.ID, "secret")
+	w.mustAcquire(acquireOf("secret", "boot-1-a", 3))
+	w.mustSync(void("boot-1-b"))
 	for name, statement := range map[string]string{
-		"negative balance":      "UPDATE wallets SET available = -1, spent = 11",
-		"unbalanced wallet":     "UPDATE wallets SET available = 11",
-		"balance beyond 2^53-1": "UPDATE wallets SET funding = -9007199254740992, available = 9007199254740992",
-		"fractional balance":    "UPDATE wallets SET available = 9.5, spent = 0.5",
-		"text as a balance":     "UPDATE wallets SET available = 'ten'",
-		"orphaned wallet":       "DELETE FROM accounts",
-		"unknown status":        "UPDATE accounts SET status = 'gone'",
+		"negative balance":       "UPDATE wallets SET available = -1, spent = 11",
+		"unbalanced wallet":      "UPDATE wallets SET available = 11",
+		"balance beyond 2^53-1":  "UPDATE wallets SET funding = -9007199254740992, available = 9007199254740992",
+		"fractional balance":     "UPDATE wallets SET available = 9.5, spent = 0.5",
+		"text as a balance":      "UPDATE wallets SET available = 'ten'",
+		"orphaned wallet":        "DELETE FROM accounts",
+		"unknown status":         "UPDATE accounts SET status = 'gone'",
+		"second newest half":     "INSERT INTO key_digests SELECT zeroblob(32), key_id, half, NULL, 0 FROM key_digests",
+		"half of no key":         "INSERT INTO key_digests VALUES (zeroblob(32), 'key_absent', 'secret', 1, 0)",
+		"pair without a project": "UPDATE keys SET project_id = NULL WHERE id = '" + key.ID + "'",
+		"secret with a project":  "UPDATE keys SET project_id = (SELECT id FROM projects) WHERE id <> '" + key.ID + "'",
+		"live key replaced":      "UPDATE keys SET replaced_by = id",
+		"verified at no time":    "UPDATE projects SET domain_changed_us = NULL",
+		"void into the memo":     "INSERT INTO entries VALUES ('" + account.ID + "', 'x', 'x', 'void', 'written_off', 1, 1, 'k', 'o', '', '', 0)",
+		"unpaid out of a balance": "INSERT INTO entries VALUES ('" + account.ID +
+			"', 'x', 'x', 'unpaid', 'available', -1, 1, 'k', 'o', '', '', 0)",
+		"grant of nothing":      "UPDATE operations SET credits = 0 WHERE verdict = 'granted'",
+		"grant of no request":   "UPDATE operations SET request_hash = NULL",
+		"tombstone with credit": "UPDATE operations SET credits = 3 WHERE verdict = 'voided'",
+		"unknown verdict":       "UPDATE operations SET verdict = 'gone'",
 		"entry of zero": `INSERT INTO entries SELECT account_id, id || 'x', transaction_id, kind, bucket, 0, balance, key_id,
 			op_id, reason, actor, created_us FROM entries`,
 	} {

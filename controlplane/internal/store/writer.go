@@ -46,6 +46,9 @@ func newWriter(db *sql.DB, now func() time.Time) *writer {
 // error; fn may then run, wholly, or not at all.
 func write[T any](ctx context.Context, s *Store, fn func(*writeTx) (T, error)) (T, error) {
 	var zero, out T
+	if s.writer == nil {
+		return zero, ErrReadOnly
+	}
 	j := &job{ctx: ctx, done: make(chan struct{})}
 	j.run = func(tx *writeTx) (err error) {
 		out, err = fn(tx)

@@ -10,76 +10,112 @@ import (
 	"database/sql"
 )
 
+const endNewestDigest = `-- name: EndNewestDigest :exec
+UPDATE key_digests SET not_after_us = ?1
+WHERE key_id = ?2 AND half = ?3 AND not_after_us IS NULL
+`
+
+type EndNewestDigestParams struct {
+	NotAfterUs sql.NullInt64
+	KeyID      string
+	Half       string
+}
+
+func (q *Queries) EndNewestDigest(ctx context.Context, arg EndNewestDigestParams) error {
+	_, err := q.db.ExecContext(ctx, endNewestDigest, arg.NotAfterUs, arg.KeyID, arg.Half)
+	return err
+}
+
+const insertDigest = `-- name: InsertDigest :exec
+INSERT INTO key_digests (digest, key_id, half, created_us)
+VALUES (?1, ?2, ?3, ?4)
+`
+
+type InsertDigestParams struct {
+	Digest    []byte
+	KeyID     string
+	Half      string
+	CreatedUs int64
+}
+
+func (q *Queries) InsertDigest(ctx context.Context, arg InsertDigestParams) error {
+	_, err := q.db.ExecContext(ctx, insertDigest,
+		arg.Digest,
+		arg.KeyID,
+		arg.Half,
+		arg.CreatedUs,
+	)
+	return err
+}
+
 const insertKey = `-- name: InsertKey :exec
-INSERT INTO keys (id, account_id, scheme, name, prefix, last4, digest, status, created_us, updated_us)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6,
-        ?7, 'active', ?8, ?8)
+INSERT INTO keys (id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, created_us,
+                  updated_us, expires_us)
+VALUES (?1, ?2, ?3, ?4, ?5,
+        ?6, ?7, ?8, ?9, 'active', ?10,
+        ?10, ?11)
 `
 
 type InsertKeyParams struct {
-	ID        string
-	AccountID string
-	Scheme    string
-	Name      string
-	Prefix    string
-	Last4     string
-	Digest    []byte
-	CreatedUs int64
+	ID          string
+	AccountID   string
+	ProjectID   sql.NullString
+	Scheme      string
+	Name        string
+	Environment string
+	Prefix      string
+	Last4       string
+	Publishable string
+	CreatedUs   int64
+	ExpiresUs   sql.NullInt64
 }
 
 func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) error {
 	_, err := q.db.ExecContext(ctx, insertKey,
 		arg.ID,
 		arg.AccountID,
+		arg.ProjectID,
 		arg.Scheme,
 		arg.Name,
+		arg.Environment,
 		arg.Prefix,
 		arg.Last4,
-		arg.Digest,
+		arg.Publishable,
 		arg.CreatedUs,
+		arg.ExpiresUs,
 	)
 	return err
 }
 
 const key = `-- name: Key :one
-SELECT id, account_id, scheme, name, prefix, last4, status, created_us, updated_us, revoked_us
-FROM keys WHERE id = ?1
+SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE id = ?1
 `
 
-type KeyRow struct {
-	ID        string
-	AccountID string
-	Scheme    string
-	Name      string
-	Prefix    string
-	Last4     string
-	Status    string
-	CreatedUs int64
-	UpdatedUs int64
-	RevokedUs sql.NullInt64
-}
-
-func (q *Queries) Key(ctx context.Context, id string) (KeyRow, error) {
+func (q *Queries) Key(ctx context.Context, id string) (Key, error) {
 	row := q.db.QueryRowContext(ctx, key, id)
-	var i KeyRow
+	var i Key
 	err := row.Scan(
 		&i.ID,
 		&i.AccountID,
+		&i.ProjectID,
 		&i.Scheme,
 		&i.Name,
+		&i.Environment,
 		&i.Prefix,
 		&i.Last4,
+		&i.Publishable,
 		&i.Status,
+		&i.ReplacedBy,
 		&i.CreatedUs,
 		&i.UpdatedUs,
+		&i.ExpiresUs,
 		&i.RevokedUs,
 	)
 	return i, err
 }
 
 const keys = `-- name: Keys :many
-SELECT id, account_id, scheme, name, prefix, last4, status, created_us, updated_us, revoked_us
-FROM keys WHERE id < ?1 ORDER BY id DESC LIMIT ?2
+SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE id < ?1 ORDER BY id DESC LIMIT ?2
 `
 
 type KeysParams struct {
@@ -87,38 +123,30 @@ type KeysParams struct {
 	MaxRows int64
 }
 
-type KeysRow struct {
-	ID        string
-	AccountID string
-	Scheme    string
-	Name      string
-	Prefix    string
-	Last4     string
-	Status    string
-	CreatedUs int64
-	UpdatedUs int64
-	RevokedUs sql.NullInt64
-}
-
-func (q *Queries) Keys(ctx context.Context, arg KeysParams) ([]KeysRow, error) {
+func (q *Queries) Keys(ctx context.Context, arg KeysParams) ([]Key, error) {
 	rows, err := q.db.QueryContext(ctx, keys, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []KeysRow
+	var items []Key
 	for rows.Next() {
-		var i KeysRow
+		var i Key
 		if err := rows.Scan(
 			&i.ID,
 			&i.AccountID,
+			&i.ProjectID,
 			&i.Scheme,
 			&i.Name,
+			&i.Environment,
 			&i.Prefix,
 			&i.Last4,
+			&i.Publishable,
 			&i.Status,
+			&i.ReplacedBy,
 			&i.CreatedUs,
 			&i.UpdatedUs,
+			&i.ExpiresUs,
 			&i.RevokedUs,
 		); err != nil {
 			return nil, err
@@ -135,8 +163,7 @@ func (q *Queries) Keys(ctx context.Context, arg KeysParams) ([]KeysRow, error) {
 }
 
 const keysOfAccount = `-- name: KeysOfAccount :many
-SELECT id, account_id, scheme, name, prefix, last4, status, created_us, updated_us, revoked_us
-FROM keys WHERE account_id = ?1 AND id < ?2
+SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE account_id = ?1 AND id < ?2
 ORDER BY id DESC LIMIT ?3
 `
 
@@ -146,38 +173,80 @@ type KeysOfAccountParams struct {
 	MaxRows   int64
 }
 
-type KeysOfAccountRow struct {
-	ID        string
-	AccountID string
-	Scheme    string
-	Name      string
-	Prefix    string
-	Last4     string
-	Status    string
-	CreatedUs int64
-	UpdatedUs int64
-	RevokedUs sql.NullInt64
-}
-
-func (q *Queries) KeysOfAccount(ctx context.Context, arg KeysOfAccountParams) ([]KeysOfAccountRow, error) {
+func (q *Queries) KeysOfAccount(ctx context.Context, arg KeysOfAccountParams) ([]Key, error) {
 	rows, err := q.db.QueryContext(ctx, keysOfAccount, arg.AccountID, arg.After, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []KeysOfAccountRow
+	var items []Key
 	for rows.Next() {
-		var i KeysOfAccountRow
+		var i Key
 		if err := rows.Scan(
 			&i.ID,
 			&i.AccountID,
+			&i.ProjectID,
 			&i.Scheme,
 			&i.Name,
+			&i.Environment,
 			&i.Prefix,
 			&i.Last4,
+			&i.Publishable,
 			&i.Status,
+			&i.ReplacedBy,
 			&i.CreatedUs,
 			&i.UpdatedUs,
+			&i.ExpiresUs,
+			&i.RevokedUs,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const keysOfProject = `-- name: KeysOfProject :many
+SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE project_id = ?1 AND id < ?2
+ORDER BY id DESC LIMIT ?3
+`
+
+type KeysOfProjectParams struct {
+	ProjectID sql.NullString
+	After     string
+	MaxRows   int64
+}
+
+func (q *Queries) KeysOfProject(ctx context.Context, arg KeysOfProjectParams) ([]Key, error) {
+	rows, err := q.db.QueryContext(ctx, keysOfProject, arg.ProjectID, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Key
+	for rows.Next() {
+		var i Key
+		if err := rows.Scan(
+			&i.ID,
+			&i.AccountID,
+			&i.ProjectID,
+			&i.Scheme,
+			&i.Name,
+			&i.Environment,
+			&i.Prefix,
+			&i.Last4,
+			&i.Publishable,
+			&i.Status,
+			&i.ReplacedBy,
+			&i.CreatedUs,
+			&i.UpdatedUs,
+			&i.ExpiresUs,
 			&i.RevokedUs,
 		); err != nil {
 			return nil, err
@@ -194,24 +263,35 @@ func (q *Queries) KeysOfAccount(ctx context.Context, arg KeysOfAccountParams) ([
 }
 
 const updateKey = `-- name: UpdateKey :exec
-UPDATE keys SET name = ?1, status = ?2, updated_us = ?3,
-                revoked_us = ?4
-WHERE id = ?5
+UPDATE keys SET name = ?1, environment = ?2, last4 = ?3,
+                publishable = ?4, status = ?5, replaced_by = ?6,
+                updated_us = ?7, expires_us = ?8, revoked_us = ?9
+WHERE id = ?10
 `
 
 type UpdateKeyParams struct {
-	Name      string
-	Status    string
-	UpdatedUs int64
-	RevokedUs sql.NullInt64
-	ID        string
+	Name        string
+	Environment string
+	Last4       string
+	Publishable string
+	Status      string
+	ReplacedBy  sql.NullString
+	UpdatedUs   int64
+	ExpiresUs   sql.NullInt64
+	RevokedUs   sql.NullInt64
+	ID          string
 }
 
 func (q *Queries) UpdateKey(ctx context.Context, arg UpdateKeyParams) error {
 	_, err := q.db.ExecContext(ctx, updateKey,
 		arg.Name,
+		arg.Environment,
+		arg.Last4,
+		arg.Publishable,
 		arg.Status,
+		arg.ReplacedBy,
 		arg.UpdatedUs,
+		arg.ExpiresUs,
 		arg.RevokedUs,
 		arg.ID,
 	)

@@ -41,17 +41,29 @@ type Idempotency struct {
 }
 
 type Key struct {
-	ID        string
-	AccountID string
-	Scheme    string
-	Name      string
-	Prefix    string
-	Last4     string
-	Digest    []byte
-	Status    string
-	CreatedUs int64
-	UpdatedUs int64
-	RevokedUs sql.NullInt64
+	ID          string
+	AccountID   string
+	ProjectID   sql.NullString
+	Scheme      string
+	Name        string
+	Environment string
+	Prefix      string
+	Last4       string
+	Publishable string
+	Status      string
+	ReplacedBy  sql.NullString
+	CreatedUs   int64
+	UpdatedUs   int64
+	ExpiresUs   sql.NullInt64
+	RevokedUs   sql.NullInt64
+}
+
+type KeyDigest struct {
+	Digest     []byte
+	KeyID      string
+	Half       string
+	NotAfterUs sql.NullInt64
+	CreatedUs  int64
 }
 
 type Operation struct {
@@ -61,7 +73,21 @@ type Operation struct {
 	AccountID   string
 	KeyID       string
 	Credits     int64
+	Available   int64
 	CreatedUs   int64
+}
+
+type Project struct {
+	ID              string
+	AccountID       string
+	Name            string
+	Domain          string
+	DomainStatus    string
+	DomainReason    string
+	DomainActor     string
+	DomainChangedUs sql.NullInt64
+	CreatedUs       int64
+	UpdatedUs       int64
 }
 
 type Token struct {

@@ -1,0 +1,237 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
+)
+
+// ErrDomainNotVerified means that a project's domain is not verified.
+var ErrDomainNotVerified = errors.New("domain is not verified")
+
+// MaxDomainLen bounds a domain, in bytes (RFC 1035 §2.3.4, without the final dot).
+const MaxDomainLen = 253
+
+// DomainStatus is the state of a project's domain.
+type DomainStatus string
+
+// The domain states. A domain starts unverified and returns there when it is changed; what was verified may lapse,
+// and what lapsed may be verified again.
+const (
+	DomainUnverified DomainStatus = "unverified"
+	DomainVerified   DomainStatus = "verified"
+	DomainLapsed     DomainStatus = "lapsed"
+)
+
+// Project is one of an account's sites, with the one domain that its key pairs are for.
+type Project struct {
+	ID           string
+	AccountID    string
+	Name         string
+	Domain       string
+	DomainStatus DomainStatus
+	// DomainReason and DomainActor say why and by whom the status was set; empty while it is DomainUnverified.
+	DomainReason string
+	DomainActor  string
+	// DomainChangedAt is when the domain was attested, lapsed or changed; nil if it never was.
+	DomainChangedAt *time.Time
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
+// NewProject is what CreateProject takes. Name is 1 to MaxNameLen bytes; Domain is 1 to MaxDomainLen bytes in lower
+// case, and the caller has made sure that it is a domain.
+type NewProject struct {
+	AccountID string
+	Name      string
+	Domain    string
+}
+
+// ProjectFilter narrows Projects; an empty AccountID lists every account's.
+type ProjectFilter struct {
+	AccountID string
+}
+
+// ProjectUpdate names the fields to change, within NewProject's bounds; nil leaves a field as it is.
+type ProjectUpdate struct {
+	Name   *string
+	Domain *string
+}
+
+// CreateProject records a project with an unverified domain, for an account in any state. It returns ErrNotFound
+// for an unknown account.
+func (s *Store) CreateProject(ctx context.Context, in NewProject) (Project, error) {
+	if err := errors.Join(checkText("name", in.Name, 1, MaxNameLen), checkDomain(in.Domain)); err != nil {
+		return Project{}, fmt.Errorf("create project: %w", err)
+	}
+	return write(ctx, s, func(tx *writeTx) (Project, error) {
+		if _, err := tx.account(in.AccountID); err != nil {
+			return Project{}, err
+		}
+		id, err := tx.newID(prefixProject)
+		if err != nil {
+			return Project{}, err
+		}
+		err = tx.InsertProject(tx.ctx, queries.InsertProjectParams{
+			ID: id, AccountID: in.AccountID, Name: in.Name, Domain: in.Domain, CreatedUs: tx.now,
+		})
+		if err != nil {
+			return Project{}, fmt.Errorf("create project: %w", err)
+		}
+		at := fromMicros(tx.now)
+		return Project{
+			ID: id, AccountID: in.AccountID, Name: in.Name, Domain: in.Domain, DomainStatus: DomainUnverified,
+			CreatedAt: at, UpdatedAt: at,
+		}, nil
+	})
+}
+
+// Project returns one project, or ErrNotFound.
+func (s *Store) Project(ctx context.Context, id string) (Project, error) {
+	row, err := s.queries.Project(ctx, id)
+	if err != nil {
+		return Project{}, s.readError("project", err)
+	}
+	return projectOf(row), nil
+}
+
+// Projects lists projects newest first and reports whether more follow the page. An unknown account has none.
+func (s *Store) Projects(ctx context.Context, filter ProjectFilter, page Page) ([]Project, bool, error) {
+	after, rows, err := page.bounds()
+	if err != nil {
+		return nil, false, fmt.Errorf("list projects: %w", err)
+	}
+	var found []queries.Project
+	if filter.AccountID == "" {
+		found, err = s.queries.Projects(ctx, queries.ProjectsParams{After: after, MaxRows: rows})
+	} else {
+		found, err = s.queries.ProjectsOfAccount(ctx, queries.ProjectsOfAccountParams{
+			AccountID: filter.AccountID, After: after, MaxRows: rows,
+		})
+	}
+	if err != nil {
+		return nil, false, s.readError("projects", err)
+	}
+	projects, more := cut(found, page, projectOf)
+	return projects, more, nil
+}
+
+// UpdateProject changes the named fields, all or none. Another domain is unverified, whatever the old one was. It
+// returns ErrNotFound.
+func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) (Project, error) {
+	if err := in.check(); err != nil {
+		return Project{}, fmt.Errorf("update project: %w", err)
+	}
+	return write(ctx, s, func(tx *writeTx) (Project, error) {
+		old, err := tx.project(id)
+		if err != nil {
+			return Project{}, err
+		}
+		next := old
+		if in.Name != nil {
+			next.Name = *in.Name
+		}
+		if in.Domain != nil && *in.Domain != old.Domain {
+			next.Domain = *in.Domain
+			tx.setDomain(&next, DomainUnverified, "", "")
+		}
+		if next == old {
+			return old, nil
+		}
+		return tx.replaceProject(next)
+	})
+}
+
+// AttestDomain records that actor vouches for a project's domain, whatever its state was. Reason is 1 to
+// MaxReasonLen bytes, actor 1 to MaxNameLen. It returns ErrNotFound.
+func (s *Store) AttestDomain(ctx context.Context, id, reason, actor string) (Project, error) {
+	return s.judgeDomain(ctx, id, DomainVerified, reason, actor)
+}
+
+// LapseDomain records that actor no longer vouches for a project's verified domain. Reason and actor are as for
+// AttestDomain. It returns ErrNotFound, or ErrInvalidTransition for a domain that is not verified.
+func (s *Store) LapseDomain(ctx context.Context, id, reason, actor string) (Project, error) {
+	return s.judgeDomain(ctx, id, DomainLapsed, reason, actor)
+}
+
+func (s *Store) judgeDomain(ctx context.Context, id string, to DomainStatus, reason, actor string) (Project, error) {
+	err := errors.Join(checkText("reason", reason, 1, MaxReasonLen), checkText("actor", actor, 1, MaxNameLen))
+	if err != nil {
+		return Project{}, fmt.Errorf("set domain to %s: %w", to, err)
+	}
+	return write(ctx, s, func(tx *writeTx) (Project, error) {
+		p, err := tx.project(id)
+		if err != nil {
+			return Project{}, err
+		}
+		if to == DomainLapsed && p.DomainStatus != DomainVerified {
+			return Project{}, fmt.Errorf("domain from %s to %s: %w", p.DomainStatus, to, ErrInvalidTransition)
+		}
+		tx.setDomain(&p, to, reason, actor)
+		return tx.replaceProject(p)
+	})
+}
+
+func (tx *writeTx) setDomain(p *Project, to DomainStatus, reason, actor string) {
+	at := fromMicros(tx.now)
+	p.DomainStatus, p.DomainReason, p.DomainActor, p.DomainChangedAt = to, reason, actor, &at
+}
+
+func (tx *writeTx) project(id string) (Project, error) {
+	row, err := tx.Queries.Project(tx.ctx, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Project{}, fmt.Errorf("project: %w", ErrNotFound)
+	}
+	if err != nil {
+		return Project{}, fmt.Errorf("read project: %w", err)
+	}
+	return projectOf(row), nil
+}
+
+// replaceProject records the changeable fields of p and returns it with its new update time.
+func (tx *writeTx) replaceProject(p Project) (Project, error) {
+	p.UpdatedAt = fromMicros(tx.now)
+	err := tx.Queries.UpdateProject(tx.ctx, queries.UpdateProjectParams{
+		ID: p.ID, Name: p.Name, Domain: p.Domain, DomainStatus: string(p.DomainStatus), DomainReason: p.DomainReason,
+		DomainActor: p.DomainActor, DomainChangedUs: toMicros(p.DomainChangedAt), UpdatedUs: tx.now,
+	})
+	if err != nil {
+		return Project{}, fmt.Errorf("update project: %w", err)
+	}
+	return p, nil
+}
+
+func (u ProjectUpdate) check() error {
+	var err error
+	if u.Name != nil {
+		err = checkText("name", *u.Name, 1, MaxNameLen)
+	}
+	if u.Domain != nil {
+		err = errors.Join(err, checkDomain(*u.Domain))
+	}
+	return err
+}
+
+func checkDomain(domain string) error {
+	if err := checkText("domain", domain, 1, MaxDomainLen); err != nil {
+		return err
+	}
+	if strings.ToLower(domain) != domain {
+		return fmt.Errorf("%w: domain: expected lower case", ErrInvalid)
+	}
+	return nil
+}
+
+func projectOf(row queries.Project) Project {
+	return Project{
+		ID: row.ID, AccountID: row.AccountID, Name: row.Name, Domain: row.Domain,
+		DomainStatus: DomainStatus(row.DomainStatus), DomainReason: row.DomainReason, DomainActor: row.DomainActor,
+		DomainChangedAt: timeOf(row.DomainChangedUs), CreatedAt: fromMicros(row.CreatedUs),
+		UpdatedAt: fromMicros(row.UpdatedUs),
+	}
+}

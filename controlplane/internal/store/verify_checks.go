@@ -1,0 +1,122 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/tollgate/tollgate/controlplane/apikey"
+)
+
+// checks are all that Verify asks of the database but checkPublishables. None takes a running balance or a recorded
+// verdict for granted: each is held against the entries.
+var checks = []check{
+	{"damaged file", `SELECT integrity_check AS found FROM pragma_integrity_check WHERE integrity_check <> 'ok'`},
+
+	{"account without a wallet", `SELECT a.id AS account FROM accounts a LEFT JOIN wallets w ON w.account_id = a.id
+		WHERE w.account_id IS NULL`},
+	{"wallet without an account", `SELECT w.account_id AS account FROM wallets w LEFT JOIN accounts a ON a.id = w.account_id
+		WHERE a.id IS NULL`},
+	{"balance out of range", `SELECT account_id AS account, funding, available, reserved, spent, written_off FROM wallets
+		WHERE funding > 0 OR available < 0 OR reserved < 0 OR spent < 0 OR written_off < 0
+			OR max(-funding, available, reserved, spent, written_off) > 9007199254740991`},
+	{"granted is not available and reserved and spent", `SELECT account_id AS account, -funding AS granted, available,
+		reserved, spent FROM wallets WHERE funding + available + reserved + spent <> 0`},
+	{"balance is not the sum of its entries", `SELECT account_id AS account, bucket, sum(balance) AS balance,
+		coalesce(sum(delta), 0) AS entries
+		FROM (SELECT account_id, 'funding' AS bucket, funding AS balance, NULL AS delta FROM wallets
+			UNION ALL SELECT account_id, 'available', available, NULL FROM wallets
+			UNION ALL SELECT account_id, 'reserved', reserved, NULL FROM wallets
+			UNION ALL SELECT account_id, 'spent', spent, NULL FROM wallets
+			UNION ALL SELECT account_id, 'written_off', written_off, NULL FROM wallets
+			UNION ALL SELECT account_id, bucket, NULL, delta FROM entries)
+		GROUP BY account_id, bucket HAVING count(balance) <> 1 OR sum(balance) <> coalesce(sum(delta), 0)`},
+
+	{"transaction does not sum to zero", `SELECT transaction_id AS txn, min(account_id) AS account, sum(delta) AS sum
+		FROM entries WHERE bucket <> 'written_off' GROUP BY transaction_id HAVING sum(delta) <> 0`},
+	{"transaction mixes what does not belong together", `SELECT transaction_id AS txn, count(*) AS entries,
+		count(DISTINCT account_id) AS accounts, count(DISTINCT kind) AS kinds, count(DISTINCT op_id) AS operations
+		FROM entries GROUP BY transaction_id
+		HAVING count(DISTINCT account_id) > 1 OR count(DISTINCT kind) > 1 OR count(DISTINCT op_id) > 1
+			OR count(DISTINCT key_id) > 1 OR count(*) <> CASE min(kind) WHEN 'unpaid' THEN 1 ELSE 2 END`},
+	{"entry does not fit its kind", `SELECT id AS entry, account_id AS account, kind, bucket, delta, op_id AS op FROM entries
+		WHERE (bucket || CASE WHEN delta < 0 THEN '-' ELSE '+' END) NOT IN (
+				CASE kind WHEN 'top_up' THEN 'funding-' WHEN 'debit' THEN 'available-' WHEN 'void' THEN 'spent-'
+					ELSE 'written_off+' END,
+				CASE kind WHEN 'debit' THEN 'spent+' WHEN 'unpaid' THEN 'written_off+' ELSE 'available+' END)
+			OR (kind = 'top_up') <> (op_id = '')`},
+	{"running balance does not follow from the entries before it", `SELECT id AS entry, account_id AS account, bucket, balance,
+		running AS entries FROM (SELECT *, sum(delta) OVER (PARTITION BY account_id, bucket ORDER BY id) AS running
+			FROM entries) WHERE balance <> running`},
+	{"entry of an account that does not exist", `SELECT e.id AS entry, e.account_id AS account FROM entries e
+		LEFT JOIN accounts a ON a.id = e.account_id WHERE a.id IS NULL`},
+
+	{"operation and debit differ", settled("verdict = 'granted' OR (verdict = 'voided' AND credits > 0)",
+		"kind = 'debit' AND bucket = 'spent'")},
+	{"voided operation and its reversal differ", settled("verdict = 'voided' AND credits > 0",
+		"kind = 'void' AND bucket = 'available'")},
+	{"unpaid operation and what was written off differ", settled("verdict = 'unpaid' AND credits > 0",
+		"kind = 'unpaid' AND bucket = 'written_off'")},
+	{"operation was answered with another balance than its debit left", `SELECT op_id AS op, min(account_id) AS account,
+		sum(available) AS available, sum(balance) AS balance
+		FROM (SELECT op_id, account_id, available, NULL AS balance FROM operations
+			UNION ALL SELECT op_id, account_id, NULL, balance FROM entries WHERE kind = 'debit' AND bucket = 'available')
+		GROUP BY op_id HAVING count(available) = 1 AND count(balance) = 1 AND sum(available) <> sum(balance)`},
+	{"operation of a key that does not exist", `SELECT o.op_id AS op, o.account_id AS account, o.key_id AS "key"
+		FROM operations o LEFT JOIN keys k ON k.id = o.key_id WHERE o.key_id <> '' AND k.id IS NULL`},
+	{"operation of another account than its key", `SELECT o.op_id AS op, o.account_id AS account, k.account_id AS owner,
+		o.key_id AS "key" FROM operations o JOIN keys k ON k.id = o.key_id WHERE k.account_id <> o.account_id`},
+
+	{"key of an account that does not exist", `SELECT k.id AS "key", k.account_id AS account FROM keys k
+		LEFT JOIN accounts a ON a.id = k.account_id WHERE a.id IS NULL`},
+	{"key of a project that is not its account's", `SELECT k.id AS "key", k.account_id AS account, k.project_id AS project
+		FROM keys k LEFT JOIN projects p ON p.id = k.project_id AND p.account_id = k.account_id
+		WHERE k.project_id IS NOT NULL AND p.id IS NULL`},
+	{"key was replaced by none of its owner's", `SELECT k.id AS "key", k.replaced_by FROM keys k
+		LEFT JOIN keys n ON n.id = k.replaced_by AND n.account_id = k.account_id AND n.id <> k.id
+			AND coalesce(n.project_id, '') = coalesce(k.project_id, '')
+		WHERE k.replaced_by IS NOT NULL AND n.id IS NULL`},
+	{"key without exactly one newest secret", `SELECT k.id AS "key", count(d.digest) AS newest FROM keys k
+		LEFT JOIN key_digests d ON d.key_id = k.id AND d.half = 'secret' AND d.not_after_us IS NULL
+		GROUP BY k.id HAVING count(d.digest) <> 1`},
+	{"key with the wrong number of newest publishable halves", `SELECT k.id AS "key", count(d.digest) AS newest FROM keys k
+		LEFT JOIN key_digests d ON d.key_id = k.id AND d.half = 'publishable' AND d.not_after_us IS NULL
+		GROUP BY k.id, k.project_id HAVING count(d.digest) <> (k.project_id IS NOT NULL)`},
+	{"half of a key that does not exist", `SELECT d.key_id AS "key", d.half FROM key_digests d
+		LEFT JOIN keys k ON k.id = d.key_id WHERE k.id IS NULL`},
+	{"project of an account that does not exist", `SELECT p.id AS project, p.account_id AS account FROM projects p
+		LEFT JOIN accounts a ON a.id = p.account_id WHERE a.id IS NULL`},
+}
+
+// settled asks for operations and entries that contradict each other: every one of the operations has exactly one
+// of the entries, over its credits and of its account and key, and every one of the entries has an operation. Both
+// are put in one list and grouped, which takes one sort; a join would look through an account's entries for each of
+// its operations.
+func settled(operations, entries string) string {
+	return fmt.Sprintf(`SELECT op_id AS op, min(account_id) AS account, sum(expected) AS expected, sum(found) AS found,
+			sum(entry) AS entries
+		FROM (SELECT op_id, account_id, key_id, credits AS expected, 0 AS found, 1 AS operation, 0 AS entry
+				FROM operations WHERE %s
+			UNION ALL SELECT op_id, account_id, key_id, 0, delta, 0, 1 FROM entries WHERE %s)
+		GROUP BY op_id HAVING sum(expected) <> sum(found) OR sum(operation) <> 1 OR sum(entry) <> 1
+			OR min(account_id) <> max(account_id) OR min(key_id) <> max(key_id)`, operations, entries)
+}
+
+// checkPublishables holds the publishable halves shown to people against those that are looked up.
+func (v *verification) checkPublishables() error {
+	rows, err := v.tx.QueryContext(v.ctx, `SELECT k.id, k.publishable, d.digest FROM keys k JOIN key_digests d
+		ON d.key_id = k.id AND d.half = 'publishable' AND d.not_after_us IS NULL`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for !v.report.Truncated && rows.Next() {
+		var id, text string
+		var stored []byte
+		if err := rows.Scan(&id, &text, &stored); err != nil {
+			return err
+		}
+		if want := apikey.DigestOf(text).Stored(); string(stored) != string(want[:]) {
+			v.add(fmt.Sprintf("publishable half shown is not the one looked up: key=%s", id))
+		}
+	}
+	return rows.Err()
+}
