@@ -12,7 +12,7 @@ import (
 
 // databaseFlag is the flag that every command takes.
 type databaseFlag struct {
-	DB string `name:"db" env:"TOLLGATE_DB" default:"data/tollgate.db" placeholder:"FILE" help:"The database file (${default}). Its directory is made if need be."`
+	DB string `name:"db" env:"TOLLGATE_DB" default:"data/tollgate.db" placeholder:"FILE" help:"The database file (${default}). The commands that write make it, and its directory, if need be."`
 }
 
 // Validate is called by kong.
@@ -28,10 +28,15 @@ func (d *databaseFlag) prepare() error {
 	if err := os.MkdirAll(filepath.Dir(d.DB), 0o700); err != nil {
 		return fmt.Errorf("make the database's directory: %w", err)
 	}
-	info, err := os.Stat(d.DB)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	if err := d.check(); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
+	return nil
+}
+
+// check refuses what is no regular file, and what is nothing at all with os.ErrNotExist.
+func (d *databaseFlag) check() error {
+	info, err := os.Stat(d.DB)
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}

@@ -1,6 +1,6 @@
 // Command tollgate is the control plane: "tollgate serve" answers admins and gates, "tollgate token create" makes
-// the tokens with which they authenticate. It owns the command line, the process's life and the lock that keeps
-// two servers off one database.
+// the tokens with which they authenticate, and "tollgate verify" recomputes the books. It owns the command line,
+// the process's life and the lock that keeps two servers off one database.
 package main
 
 import (
@@ -19,8 +19,9 @@ const (
 
 // commands is the command line.
 type commands struct {
-	Serve serveCommand `cmd:"" help:"Serve the admin API, the gates and the operators' pages."`
-	Token tokenCommand `cmd:"" help:"Manage the tokens of admins and gates."`
+	Serve  serveCommand  `cmd:"" help:"Serve the admin API, the gates and the operators' pages."`
+	Token  tokenCommand  `cmd:"" help:"Manage the tokens of admins and gates."`
+	Verify verifyCommand `cmd:"" help:"Recompute the books of a database and tell whether they agree."`
 }
 
 const description = `Tollgate's control plane: API keys and prepaid credits for HTTP APIs.

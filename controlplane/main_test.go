@@ -91,6 +91,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"help", []string{"--help"}, 0, "tollgate serve", ""},
 		{"help of serve", []string{"serve", "--help"}, 0, "tollgate serve --db /var/lib", ""},
 		{"help of token create", []string{"token", "create", "--help"}, 0, "TOKEN=$(tollgate token create", ""},
+		{"help of verify", []string{"verify", "--help"}, 0, "tollgate verify --db /var/lib", ""},
 		{"no command", nil, 2, "", `expected one of "serve"`},
 		{"unknown command", []string{"frobnicate"}, 2, "", "frobnicate"},
 		{"unknown flag", []string{"serve", "--frob"}, 2, "", "--frob"},

@@ -22,6 +22,7 @@ const drainTime = 8 * time.Second
 
 type serveCommand struct {
 	databaseFlag
+	schemesFlag
 	Listen     string `env:"TOLLGATE_LISTEN" default:"127.0.0.1:8090" placeholder:"ADDR" help:"Where admins are served (${default})."`
 	GateListen string `env:"TOLLGATE_GATE_LISTEN" default:"127.0.0.1:8092" placeholder:"ADDR" help:"Where gates are served (${default})."`
 	OpsListen  string `env:"TOLLGATE_OPS_LISTEN" default:"127.0.0.1:8091" placeholder:"ADDR" help:"Where /healthz, /readyz and /metrics are, without authentication (${default})."`
@@ -31,6 +32,9 @@ type serveCommand struct {
 func (*serveCommand) Help() string {
 	return `Addresses are HOST:PORT; with port 0 the log tells which one was taken. One database is served by one
 process at a time. SIGTERM or SIGINT ends it once the requests in flight are answered.
+
+A schemes file holds one JSON object, from the name of a scheme to its definition: the value of "schemes" in the
+filter's configuration. A server does not start on a file with a fault, and names every fault.
 
 Example:
 
@@ -59,6 +63,10 @@ func (c *serveCommand) Run() (err error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	schemes, err := c.read()
+	if err != nil {
+		return err
+	}
 	if err := c.prepare(); err != nil {
 		return err
 	}
@@ -72,7 +80,7 @@ func (c *serveCommand) Run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	srv, err := server.New(server.Config{Store: st, Logger: log})
+	srv, err := server.New(server.Config{Store: st, Logger: log, Schemes: schemes})
 	if err != nil {
 		return err
 	}

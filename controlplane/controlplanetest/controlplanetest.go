@@ -13,9 +13,11 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/controlplane/internal/server"
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
@@ -32,13 +34,20 @@ type ControlPlane struct {
 	// Clock is the control plane's only clock.
 	Clock *Clock
 
-	server *server.Server
-	store  *store.Store
-	logs   *buffer
+	server   *server.Server
+	store    *store.Store
+	logs     *buffer
+	projects atomic.Int64
 }
 
-// New starts a control plane with an empty database.
+// New starts a control plane with an empty database and the published schemes.
 func New(t testing.TB) *ControlPlane {
+	t.Helper()
+	return NewWithSchemes(t, apikey.Presets())
+}
+
+// NewWithSchemes is New with other schemes.
+func NewWithSchemes(t testing.TB, schemes []*apikey.Scheme) *ControlPlane {
 	t.Helper()
 	c := &ControlPlane{
 		DBPath: filepath.Join(t.TempDir(), "tollgate.db"),
@@ -56,7 +65,7 @@ func New(t testing.TB) *ControlPlane {
 			t.Errorf("close store: %v", err)
 		}
 	})
-	c.server, err = server.New(server.Config{Store: st, Logger: log, Now: c.Clock.Now})
+	c.server, err = server.New(server.Config{Store: st, Schemes: schemes, Logger: log, Now: c.Clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,14 @@
 package controlplanetest_test
 
 import (
+	"database/sql"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
 )
 
@@ -40,6 +43,73 @@ func TestFixturesShowInTheAPI(t *testing.T) {
 	}
 	if strings.Contains(cp.Logs(), key.Secret) || !strings.Contains(cp.Logs(), "/v1/keys/:id/revoke") {
 		t.Error("the log holds a secret or lacks the requests")
+	}
+}
+
+func TestProjectsAndPairs(t *testing.T) {
+	cp := controlplanetest.New(t)
+	account := cp.MustAccount(t, "active", 0)
+	domains := map[string]bool{}
+	for _, status := range []string{"unverified", "verified", "lapsed"} {
+		_, body := cp.Admin(t, http.MethodGet, "/v1/projects/"+cp.MustProject(t, account, status), nil)
+		if !strings.Contains(string(body), `"domain_status":"`+status+`"`) {
+			t.Errorf("want %s: %s", status, body)
+		}
+		_, domain, _ := strings.Cut(string(body), `"domain":"`)
+		domains[domain[:strings.Index(domain, `"`)]] = true
+	}
+	if len(domains) != 3 {
+		t.Errorf("three projects have the domains %v", domains)
+	}
+	project := cp.MustProject(t, account, "verified")
+	pair := cp.MustPair(t, project)
+	if !strings.HasPrefix(pair.ID, "key_") || !strings.HasPrefix(pair.Publishable, "pk_live_") || !strings.HasPrefix(pair.Secret, "sk_live_") {
+		t.Error("the pair lacks its id or a half")
+	}
+	cp.MustLapse(t, project)
+	if _, body := cp.Admin(t, http.MethodGet, "/v1/projects/"+project, nil); !strings.Contains(string(body), `"domain_status":"lapsed"`) {
+		t.Errorf("want lapsed: %s", body)
+	}
+	cp.Verify(t)
+}
+
+func TestOwnSchemes(t *testing.T) {
+	schemes, err := apikey.ParseSchemes([]byte(`{"own": {"preset": "genrex", "secret": {"prefix": "own_"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp := controlplanetest.NewWithSchemes(t, schemes)
+	key := cp.MustKeyOf(t, "own", cp.MustAccount(t, "pending", 0))
+	if !strings.HasPrefix(key.Secret, "own_") || key.Publishable != "" {
+		t.Error("not a secret key of the scheme")
+	}
+}
+
+// unfailing keeps what Verify has to say instead of failing the test.
+type unfailing struct {
+	testing.TB
+	errors []string
+}
+
+func (u *unfailing) Errorf(format string, args ...any) {
+	u.errors = append(u.errors, fmt.Sprintf(format, args...))
+}
+
+func TestVerifyFindsDamage(t *testing.T) {
+	cp := controlplanetest.New(t)
+	account := cp.MustAccount(t, "active", 5)
+	db, err := sql.Open("sqlite", cp.DBPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.Exec("UPDATE wallets SET available = 4, spent = 1 WHERE account_id = ?", account); err != nil {
+		t.Fatal(err)
+	}
+	u := &unfailing{TB: t}
+	cp.Verify(u)
+	if len(u.errors) == 0 || !strings.Contains(u.errors[0], account) {
+		t.Errorf("got %q", u.errors)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/tollgate/tollgate/controlplane/internal/server"
@@ -15,6 +16,13 @@ import (
 
 // Key is a new API key with its full secret.
 type Key struct{ ID, Secret string }
+
+// Pair is a new key pair. Publishable is empty where the key is a single secret.
+type Pair struct {
+	ID          string `json:"id"`
+	Publishable string `json:"publishable_key"`
+	Secret      string `json:"secret"`
+}
 
 // Wallet is an account's balances in credits.
 type Wallet struct {
@@ -129,6 +137,57 @@ func (c *ControlPlane) MustKey(t testing.TB, accountID string) Key {
 	return key
 }
 
+// MustProject creates a project whose domain, one of its own, is unverified, verified or lapsed.
+func (c *ControlPlane) MustProject(t testing.TB, accountID, domainStatus string) (id string) {
+	t.Helper()
+	var project struct{ ID string }
+	c.must(t, http.MethodPost, "/v1/projects", map[string]any{
+		"account_id": accountID, "name": "test project", "domain": fmt.Sprintf("p%d.example.com", c.projects.Add(1)),
+	}, http.StatusCreated, &project)
+	switch domainStatus {
+	case "unverified":
+	case "verified":
+		c.MustAttest(t, project.ID)
+	case "lapsed":
+		c.MustAttest(t, project.ID)
+		c.MustLapse(t, project.ID)
+	default:
+		t.Fatalf("domain status %q: expected unverified, verified or lapsed", domainStatus)
+	}
+	return project.ID
+}
+
+// MustAttest vouches for a project's domain.
+func (c *ControlPlane) MustAttest(t testing.TB, projectID string) {
+	t.Helper()
+	c.must(t, http.MethodPost, "/v1/projects/"+projectID+"/domain/attest", map[string]any{"reason": "test"}, http.StatusOK, nil)
+}
+
+// MustLapse withdraws a project's verified domain.
+func (c *ControlPlane) MustLapse(t testing.TB, projectID string) {
+	t.Helper()
+	c.must(t, http.MethodPost, "/v1/projects/"+projectID+"/domain/lapse", map[string]any{"reason": "test"}, http.StatusOK, nil)
+}
+
+// MustPair creates an active vexrail pair of a project, whose account has to be active and its domain verified.
+func (c *ControlPlane) MustPair(t testing.TB, projectID string) Pair {
+	t.Helper()
+	return c.MustKeyOf(t, "vexrail", projectID)
+}
+
+// MustKeyOf creates an active key of any configured scheme. Owner is the id of an account or, for pairs, of a
+// project.
+func (c *ControlPlane) MustKeyOf(t testing.TB, scheme, owner string) Pair {
+	t.Helper()
+	field := "account_id"
+	if strings.HasPrefix(owner, "proj_") {
+		field = "project_id"
+	}
+	var pair Pair
+	c.must(t, http.MethodPost, "/v1/keys", map[string]any{field: owner, "scheme": scheme, "name": "test key"}, http.StatusCreated, &pair)
+	return pair
+}
+
 // MustSetKeyStatus makes a key active or inactive.
 func (c *ControlPlane) MustSetKeyStatus(t testing.TB, keyID, status string) {
 	t.Helper()
@@ -147,4 +206,16 @@ func (c *ControlPlane) MustWallet(t testing.TB, accountID string) Wallet {
 	var w Wallet
 	c.must(t, http.MethodGet, fmt.Sprintf("/v1/accounts/%s/wallet", accountID), nil, http.StatusOK, &w)
 	return w
+}
+
+// Verify recomputes the books from the database and fails the test for every problem that is found.
+func (c *ControlPlane) Verify(t testing.TB) {
+	t.Helper()
+	report, err := c.store.Verify(context.Background())
+	if err != nil {
+		t.Fatalf("verify: %v", err)
+	}
+	for _, p := range report.Problems {
+		t.Errorf("verify: %s", p)
+	}
 }

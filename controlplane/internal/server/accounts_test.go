@@ -66,7 +66,7 @@ func TestAccountTransitions(t *testing.T) {
 }
 
 func TestUnknownIDs(t *testing.T) {
-	f := newFixture(t)
+	f := newPairFixture(t)
 	for _, id := range []string{"none", "acct_", f.key.ID, "a%2Fwallet", "%00", "%ff", "%20", strings.Repeat("x", 200), "'%20or%201=1--"} {
 		for _, r := range []request{
 			{"GET", "/v1/accounts/" + id, "", nil},
@@ -84,14 +84,25 @@ func TestUnknownIDs(t *testing.T) {
 	for _, id := range []string{"none", "key_", f.account, "%00"} {
 		for _, r := range []request{
 			{"GET", "/v1/keys/" + id, "", nil}, {"PATCH", "/v1/keys/" + id, `{"name":"x"}`, nil}, {"POST", "/v1/keys/" + id + "/revoke", "", nil},
+			{"POST", "/v1/keys/" + id + "/rotate", `{}`, nil}, {"POST", "/v1/keys/" + id + "/replace", `{}`, nil},
 		} {
 			if a := send(t, f.ControlPlane, r); a.status != http.StatusNotFound {
 				t.Errorf("%s %s: got %d %s", r.method, r.path, a.status, a.body)
 			}
 		}
 	}
-	a := send(t, f.ControlPlane, request{"POST", "/v1/keys", `{"account_id":"acct_none","scheme":"genrex","name":"n"}`, nil})
-	if a.status != http.StatusNotFound || !strings.Contains(a.body, "body.account_id") {
-		t.Errorf("key of no account: got %d %s", a.status, a.body)
+	for _, id := range []string{"none", "proj_", f.account, "%00"} {
+		for _, r := range []request{
+			{"GET", "/v1/projects/" + id, "", nil}, {"PATCH", "/v1/projects/" + id, `{"name":"x"}`, nil},
+			{"POST", "/v1/projects/" + id + "/domain/attest", `{"reason":"r"}`, nil},
+			{"POST", "/v1/projects/" + id + "/domain/lapse", `{"reason":"r"}`, nil},
+		} {
+			if a := send(t, f.ControlPlane, r); a.status != http.StatusNotFound {
+				t.Errorf("%s %s: got %d %s", r.method, r.path, a.status, a.body)
+			}
+		}
 	}
+	f.refuses(t, request{"POST", "/v1/keys", `{"account_id":"acct_none","scheme":"genrex","name":"n"}`, nil}, 404, "body.account_id")
+	f.refuses(t, request{"POST", "/v1/keys", f.fill(`{"project_id":"{account}","scheme":"vexrail","name":"n"}`), nil}, 404, "body.project_id")
+	f.refuses(t, request{"POST", "/v1/projects", `{"account_id":"acct_none","name":"n","domain":"a.example"}`, nil}, 404, "body.account_id")
 }

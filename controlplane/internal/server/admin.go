@@ -35,6 +35,9 @@ func init() {
 	validation.MsgExpectedString = "expected a string"
 	validation.MsgExpectedObject = "expected an object"
 	validation.MsgExpectedOneOf = "expected one of: %s"
+	validation.MsgExpectedRFC3339DateTime = timeForm
+	// The only choice of schemas is that of clearableInstant.
+	validation.MsgExpectedMatchAtLeastOneSchema = timeForm + " or null"
 }
 
 // requiredMark begins huma's message for a missing field, whose location is the object that lacks it. A
@@ -129,6 +132,7 @@ func (s *Server) adminEngine() (http.Handler, error) {
 	a := humagin.NewWithGroup(e, group, adminConfig())
 	s.registerAccounts(a)
 	s.registerWallets(a)
+	s.registerProjects(a)
 	s.registerKeys(a)
 	dropPatternDescriptions(a.OpenAPI())
 	doc, err := json.Marshal(a.OpenAPI())
@@ -168,7 +172,7 @@ func adminConfig() huma.Config {
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
 				Title: "Tollgate admin API", Version: "1",
-				Description: "Accounts, their credits and their API keys. Errors are RFC 9457 problems with a stable code. " +
+				Description: "Accounts, their credits, projects and API keys. Errors are RFC 9457 problems with a stable code. " +
 					"Lists are newest first and continue at next_cursor.",
 			},
 			Components: &huma.Components{

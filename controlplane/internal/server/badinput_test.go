@@ -21,7 +21,14 @@ var writes = []struct {
 	{"POST", "/v1/accounts/{account}/credits", `{"amount":5,"reason":"r"}`, "reason"},
 	{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"k"}`, "name"},
 	{"PATCH", "/v1/keys/{key}", `{"name":"k2","status":"active"}`, "name"},
+	{"POST", "/v1/keys", `{"project_id":"{project}","scheme":"vexrail","name":"k"}`, "name"},
 	{"POST", "/v1/keys/{key}/revoke", `{}`, ""},
+	{"POST", "/v1/keys/{pair}/rotate", `{"overlap_seconds":1,"halves":"both"}`, "halves"},
+	{"POST", "/v1/keys/{pair}/replace", `{}`, ""},
+	{"POST", "/v1/projects", `{"account_id":"{account}","name":"p","domain":"new.example.com"}`, "name"},
+	{"PATCH", "/v1/projects/{project}", `{"name":"p","domain":"new.example.com"}`, "name"},
+	{"POST", "/v1/projects/{project}/domain/attest", `{"reason":"r"}`, "reason"},
+	{"POST", "/v1/projects/{project}/domain/lapse", `{"reason":"r"}`, "reason"},
 }
 
 // badBodies are wrong on every route. Each is made of the route's good body.
@@ -56,7 +63,7 @@ var badBodies = []struct {
 func comma(good string) string { return strings.Replace(good, ",}", "}", 1) }
 
 func TestBadBodiesOnEveryWrite(t *testing.T) {
-	f := newFixture(t)
+	f := newPairFixture(t)
 	for _, w := range writes {
 		for _, b := range badBodies {
 			t.Run(w.method+" "+w.path+" "+b.name, func(t *testing.T) {
@@ -71,7 +78,7 @@ func TestBadBodiesOnEveryWrite(t *testing.T) {
 			continue
 		}
 		upper := strings.ToUpper(w.field[:1]) + w.field[1:]
-		for name, value := range map[string]string{"number": "1", "null": "null", "object": `{"x":"` + canary + `"}`, "bool": "true", "control character": `"a\u0000` + canary + `"`, "too long": `"` + strings.Repeat("x", 201) + `"`, "too many bytes": `"` + strings.Repeat("🙂", 126) + `"`} {
+		for name, value := range map[string]string{"number": "1", "null": "null", "object": `{"x":"` + canary + `"}`, "bool": "true", "control character": `"a\u0000` + canary + `"`, "too long": `"` + strings.Repeat("x", 501) + `"`, "too many bytes": `"` + strings.Repeat("🙂", 126) + `"`} {
 			t.Run(w.method+" "+w.path+" "+w.field+" "+name, func(t *testing.T) {
 				body := replaceField(f.fill(w.body), w.field, value)
 				f.refuses(t, request{w.method, f.fill(w.path), body, nil}, 422, "body."+w.field)
@@ -92,7 +99,7 @@ func replaceField(body, field, value string) string {
 }
 
 // refuses sends a bad request and checks that the answer names the bad part, repeats no value, and that neither
-// the wallet nor any account or key changed.
+// the wallet nor any account, project or key changed.
 func (f *fixture) refuses(t *testing.T, r request, status int, location string) {
 	t.Helper()
 	before := f.state(t)
@@ -120,7 +127,7 @@ func (f *fixture) refuses(t *testing.T, r request, status int, location string) 
 func (f *fixture) state(t *testing.T) string {
 	t.Helper()
 	var s strings.Builder
-	for _, path := range []string{"/v1/accounts?limit=100", "/v1/keys?limit=100", "/v1/accounts/{account}/entries?limit=100", "/v1/accounts/{account}/wallet"} {
+	for _, path := range []string{"/v1/accounts?limit=100", "/v1/keys?limit=100", "/v1/projects?limit=100", "/v1/accounts/{account}/entries?limit=100", "/v1/accounts/{account}/wallet"} {
 		_, body := f.Admin(t, "GET", f.fill(path), nil)
 		s.Write(body)
 	}
@@ -149,7 +156,7 @@ func TestBadAmounts(t *testing.T) {
 }
 
 func TestBadValues(t *testing.T) {
-	f := newFixture(t)
+	f := newPairFixture(t)
 	for _, tt := range []struct {
 		name string
 		request
@@ -168,6 +175,43 @@ func TestBadValues(t *testing.T) {
 		{"revoked by patch", request{"PATCH", "/v1/keys/{key}", `{"status":"revoked"}`, nil}, 422, "body.status"},
 		{"unknown scheme", request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"` + canary + `","name":"n"}`, nil}, 422, "body.scheme"},
 		{"key of nobody", request{"POST", "/v1/keys", `{"scheme":"genrex","name":"n"}`, nil}, 422, "body.account_id"},
+		{"pair of nobody", request{"POST", "/v1/keys", `{"scheme":"vexrail","name":"n"}`, nil}, 422, "body.project_id"},
+		{"pair of an account", request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"vexrail","name":"n"}`, nil}, 422, "body.project_id"},
+		{"pair of both", request{"POST", "/v1/keys", `{"account_id":"{account}","project_id":"{project}","scheme":"vexrail","name":"n"}`, nil}, 422, "body.account_id"},
+		{"key of a project", request{"POST", "/v1/keys", `{"project_id":"{project}","scheme":"genrex","name":"n"}`, nil}, 422, "body.account_id"},
+		{"key of both", request{"POST", "/v1/keys", `{"account_id":"{account}","project_id":"{project}","scheme":"genrex","name":"n"}`, nil}, 422, "body.project_id"},
+		{"key of null", request{"POST", "/v1/keys", `{"account_id":null,"scheme":"genrex","name":"n"}`, nil}, 422, "body.account_id"},
+		{"no scheme", request{"POST", "/v1/keys", `{"account_id":"{account}","name":"n"}`, nil}, 422, "body.scheme"},
+		{"scheme in another case", request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"Genrex","name":"n"}`, nil}, 422, "body.scheme"},
+		{"unknown environment", request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n","environment":"` + canary + `"}`, nil}, 422, "body.environment"},
+		{"environment null", request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n","environment":null}`, nil}, 422, "body.environment"},
+		{"environment patched to nothing", request{"PATCH", "/v1/keys/{key}", `{"environment":null}`, nil}, 422, "body.environment"},
+		{"environment patched", request{"PATCH", "/v1/keys/{key}", `{"environment":"test"}`, nil}, 422, "body.environment"},
+		{"overlap negative", request{"POST", "/v1/keys/{key}/rotate", `{"overlap_seconds":-1}`, nil}, 422, "body.overlap_seconds"},
+		{"overlap of more than 30 days", request{"POST", "/v1/keys/{key}/rotate", `{"overlap_seconds":2592001}`, nil}, 422, "body.overlap_seconds"},
+		{"overlap beyond int64", request{"POST", "/v1/keys/{key}/rotate", `{"overlap_seconds":9223372036854775808}`, nil}, 422, "body.overlap_seconds"},
+		{"overlap fraction", request{"POST", "/v1/keys/{key}/rotate", `{"overlap_seconds":0.5}`, nil}, 422, "body.overlap_seconds"},
+		{"overlap text", request{"POST", "/v1/keys/{key}/rotate", `{"overlap_seconds":"` + canary + `"}`, nil}, 422, "body.overlap_seconds"},
+		{"overlap null", request{"POST", "/v1/keys/{key}/rotate", `{"overlap_seconds":null}`, nil}, 422, "body.overlap_seconds"},
+		{"unknown half", request{"POST", "/v1/keys/{pair}/rotate", `{"halves":"all"}`, nil}, 422, "body.halves"},
+		{"publishable half of a secret key", request{"POST", "/v1/keys/{key}/rotate", `{"halves":"publishable"}`, nil}, 422, "body.halves"},
+		{"both halves of a secret key", request{"POST", "/v1/keys/{key}/rotate", `{"halves":"both"}`, nil}, 422, "body.halves"},
+		{"replacement with a field", request{"POST", "/v1/keys/{key}/replace", `{"name":"n"}`, nil}, 422, "body.name"},
+		{"rotation under a bad key", request{"POST", "/v1/keys/{key}/rotate", `{}`, http.Header{"Idempotency-Key": {"é"}}}, 422, "header.Idempotency-Key"},
+		{"replacement under two keys", request{"POST", "/v1/keys/{key}/replace", `{}`, http.Header{"Idempotency-Key": {"a", "b"}}}, 400, "header.Idempotency-Key"},
+		{"project of nobody", request{"POST", "/v1/projects", `{"name":"p","domain":"a.example"}`, nil}, 422, "body.account_id"},
+		{"project without domain", request{"POST", "/v1/projects", `{"account_id":"{account}","name":"p"}`, nil}, 422, "body.domain"},
+		{"domain null", request{"POST", "/v1/projects", `{"account_id":"{account}","name":"p","domain":null}`, nil}, 422, "body.domain"},
+		{"domain empty", request{"POST", "/v1/projects", `{"account_id":"{account}","name":"p","domain":""}`, nil}, 422, "body.domain"},
+		{"domain of a secret", request{"POST", "/v1/projects", `{"account_id":"{account}","name":"p","domain":"` + canary + `"}`, nil}, 422, "body.domain"},
+		{"domain in Unicode", request{"POST", "/v1/projects", `{"account_id":"{account}","name":"p","domain":"bücher.example"}`, nil}, 422, "body.domain"},
+		{"domain patched to an address", request{"PATCH", "/v1/projects/{project}", `{"domain":"192.0.2.1"}`, nil}, 422, "body.domain"},
+		{"domain patched to null", request{"PATCH", "/v1/projects/{project}", `{"domain":null}`, nil}, 422, "body.domain"},
+		{"empty project patch", request{"PATCH", "/v1/projects/{project}", `{}`, nil}, 422, "body"},
+		{"domain status patched", request{"PATCH", "/v1/projects/{project}", `{"domain_status":"verified"}`, nil}, 422, "body.domain_status"},
+		{"attested without reason", request{"POST", "/v1/projects/{project}/domain/attest", `{}`, nil}, 422, "body.reason"},
+		{"attested with an empty reason", request{"POST", "/v1/projects/{project}/domain/attest", `{"reason":""}`, nil}, 422, "body.reason"},
+		{"lapsed without reason", request{"POST", "/v1/projects/{project}/domain/lapse", `{}`, nil}, 422, "body.reason"},
 		{"limit 0", request{"GET", "/v1/accounts?limit=0", "", nil}, 422, "query.limit"},
 		{"limit 101", request{"GET", "/v1/keys?limit=101", "", nil}, 422, "query.limit"},
 		{"limit text", request{"GET", "/v1/accounts?limit=" + canary, "", nil}, 422, "query.limit"},
@@ -184,7 +228,7 @@ func TestBadValues(t *testing.T) {
 		{"cursor not base64", request{"GET", "/v1/keys?cursor=!!", "", nil}, 422, "query.cursor"},
 		{"cursor too long", request{"GET", "/v1/keys?cursor=" + strings.Repeat("A", 201), "", nil}, 422, "query.cursor"},
 		{"key in another alphabet", request{"POST", "/v1/accounts/{account}/credits", `{"amount":1}`, http.Header{"Idempotency-Key": {"é"}}}, 422, "header.Idempotency-Key"},
-		{"key too long", request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n"}`, http.Header{"Idempotency-Key": {strings.Repeat("k", 256)}}}, 422, "header.Idempotency-Key"},
+		{"key too long", request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n"}`, http.Header{"Idempotency-Key": {strings.Repeat("k", 201)}}}, 422, "header.Idempotency-Key"},
 		{"key empty", request{"POST", "/v1/accounts/{account}/credits", `{"amount":1}`, http.Header{"Idempotency-Key": {""}}}, 400, "header.Idempotency-Key"},
 		{"key twice", request{"POST", "/v1/accounts/{account}/credits", `{"amount":1}`, http.Header{"Idempotency-Key": {"a", "a"}}}, 400, "header.Idempotency-Key"},
 	} {

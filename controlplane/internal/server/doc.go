@@ -1,4 +1,4 @@
-// Package server is the control plane's HTTP surface: the admin REST API, the gate endpoint that filters call,
+// Package server is the control plane's HTTP surface: the admin REST API, the gate endpoints that filters call,
 // and the operators' health and metrics pages. It owns authentication by token, the strict reading of requests
 // and the shape of every error. It is the only package that knows gin and huma.
 //

@@ -23,6 +23,8 @@ var (
 	errMediaType    = errors.New("not JSON")
 	errBodyTimeout  = errors.New("body not received in time")
 	errBodyBroken   = errors.New("body not received whole")
+	// errSchemeUnusable means that a key exists whose scheme can make no secret for it.
+	errSchemeUnusable = errors.New("no secret can be made in the key's scheme")
 )
 
 // refusals is the one place where an error becomes a status, a code and a text for the client. The first entry
@@ -47,6 +49,11 @@ var refusals = []struct {
 	{store.ErrNotFound, http.StatusNotFound, codeNotFound, "there is no such resource"},
 	{store.ErrInvalidTransition, http.StatusConflict, codeInvalidTransition, "the status cannot change that way"},
 	{store.ErrKeyRevoked, http.StatusConflict, codeKeyRevoked, "a revoked key stays revoked and cannot change"},
+	{store.ErrKeyExpired, http.StatusConflict, codeKeyExpired, "the key has expired"},
+	{store.ErrAccountNotActive, http.StatusConflict, codeAccountNotActive, "a key pair can be made only once the account is active"},
+	{store.ErrDomainNotVerified, http.StatusConflict, codeDomainNotVerified, "a key pair can be made only once the project's domain is verified"},
+	{errSchemeUnusable, http.StatusConflict, codeSchemeUnusable,
+		"the key's scheme is not configured any more, has become another type, or is too short to make secrets in"},
 	{store.ErrIdempotencyMismatch, http.StatusUnprocessableEntity, codeIdempotencyKeyReused,
 		"header.Idempotency-Key: was used before for another request"},
 	{store.ErrOpIDReused, http.StatusConflict, codeConflict, "op_id: was used before for another request"},

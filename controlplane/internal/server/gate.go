@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"reflect"
-	"slices"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -19,6 +16,7 @@ import (
 func (s *Server) gateEngine() http.Handler {
 	e := s.engine("gate")
 	e.POST(api.AcquirePath, s.authenticate(s.gateToken, allowGate), s.acquire)
+	e.POST(api.SyncPath, s.authenticate(s.gateToken, allowGate), s.sync)
 	return e
 }
 
@@ -43,12 +41,21 @@ func (s *Server) undecided(ctx context.Context, err error) *Problem {
 
 // acquire answers every business outcome with 200, as package api promises.
 func (s *Server) acquire(c *gin.Context) {
-	req, err := readAcquire(c)
+	req, err := readMessage[api.AcquireRequest](c, api.MaxMessageBytes)
 	if err != nil {
 		s.abort(c, err)
 		return
 	}
-	reply, err := s.store.Acquire(c.Request.Context(), req)
+	scheme := s.schemes[req.Scheme]
+	if scheme == nil {
+		s.abort(c, s.unknownScheme(c.Request.Context(), req.Scheme))
+		return
+	}
+	if req.Cost > 0 && !scheme.Balance {
+		s.abort(c, malformed("body.cost", "expected 0: the scheme has no balance"))
+		return
+	}
+	reply, err := s.store.Acquire(c.Request.Context(), req, requirements(scheme))
 	if err != nil {
 		s.abort(c, s.undecided(c.Request.Context(), err))
 		return
@@ -59,88 +66,31 @@ func (s *Server) acquire(c *gin.Context) {
 	c.Data(http.StatusOK, "application/json", body)
 }
 
-// acquireFields are the names of the fields of an api.AcquireRequest. All of them must be present: a message
-// that lost its cost must not read as one that costs nothing.
-var acquireFields = jsonNames(reflect.TypeFor[api.AcquireRequest]())
-
-func jsonNames(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i], _, _ = strings.Cut(t.Field(i).Tag.Get("json"), ",")
+// unknownScheme refuses an acquire whose scheme is configured at the gate alone. To call its keys unknown would
+// blame the clients for it, so the gate is told that nobody can decide, and the log, once, why.
+func (s *Server) unknownScheme(ctx context.Context, name string) *Problem {
+	if s.strangers.add(name) {
+		s.log.WarnContext(ctx, "a gate asks for a scheme that is not configured here; see --schemes",
+			"scheme", shownName(name), "request_id", requestID(ctx))
 	}
-	return names
+	return malformed("body.scheme", "expected a scheme of the control plane: "+s.schemes.names())
 }
 
-func readAcquire(c *gin.Context) (*api.AcquireRequest, error) {
-	body, err := readBody(c, api.MaxMessageBytes)
+// sync settles what a gate reports. A scheme that is not configured is no reason to refuse: what it names was
+// served already, and the voids beside it have to be acknowledged.
+func (s *Server) sync(c *gin.Context) {
+	req, err := readMessage[api.SyncRequest](c, api.MaxSyncBytes)
 	if err != nil {
-		return nil, err
+		s.abort(c, err)
+		return
 	}
-	tree, err := parseJSON(body)
+	reply, err := s.store.Sync(c.Request.Context(), req)
 	if err != nil {
-		return nil, err
+		s.abort(c, s.undecided(c.Request.Context(), err))
+		return
 	}
-	if err := wholeAcquire(tree); err != nil {
-		return nil, err
-	}
-	req := new(api.AcquireRequest)
-	if err := json.Unmarshal(body, req); err != nil {
-		return nil, wrongType(err)
-	}
-	if err := req.Validate(); err != nil {
-		return nil, malformedMessage(err)
-	}
-	return req, nil
-}
-
-// wholeAcquire reports fields that are missing, null, unknown or written in another case, which encoding/json
-// would let pass.
-func wholeAcquire(tree any) error {
-	members, ok := tree.(map[string]any)
-	if !ok {
-		return malformed("body", "expected an object")
-	}
-	var errs []FieldError
-	for _, name := range acquireFields {
-		if v, ok := members[name]; !ok || v == (jsonNull{}) {
-			errs = append(errs, FieldError{Location: "body." + name, Message: "expected a value, got none"})
-		}
-	}
-	for name := range members {
-		if !slices.Contains(acquireFields, name) {
-			errs = append(errs, FieldError{Location: "body." + shownName(name), Message: "unknown field"})
-		}
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	sortErrors(errs)
-	return newProblem(http.StatusBadRequest, codeInvalidRequest, summary(errs), errs...)
-}
-
-// wrongType tells what encoding/json found without its text, which quotes numbers of the message.
-func wrongType(err error) *Problem {
-	var t *json.UnmarshalTypeError
-	if !errors.As(err, &t) {
-		return malformed("body", "expected an acquire request")
-	}
-	want := "a string"
-	switch t.Type.Kind() {
-	case reflect.Int64:
-		want = "an integer from 0 to 2^53-1"
-	case reflect.Slice:
-		want = "an array of strings"
-	}
-	return malformed("body."+t.Field, "expected "+want)
-}
-
-// malformedMessage lists what Validate joined, each problem under its field.
-func malformedMessage(err error) *Problem {
-	var errs []FieldError
-	for line := range strings.Lines(err.Error()) {
-		text := strings.TrimPrefix(strings.TrimSpace(line), api.ErrInvalid.Error()+": ")
-		field, expected, _ := strings.Cut(text, ": ")
-		errs = append(errs, FieldError{Location: "body." + field, Message: expected})
-	}
-	return newProblem(http.StatusBadRequest, codeInvalidRequest, summary(errs), errs...)
+	s.metrics.sync(req)
+	// No field of a SyncReply can make Marshal fail.
+	body, _ := json.Marshal(reply)
+	c.Data(http.StatusOK, "application/json", body)
 }

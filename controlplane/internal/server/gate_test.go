@@ -13,12 +13,20 @@ import (
 	"github.com/tollgate/tollgate/controlplane/apikey"
 )
 
-// gateMessage is a good acquire of a key.
-func gateMessage(secret, opID string, cost int64) string {
-	b, err := json.Marshal(api.AcquireRequest{
-		Gate: "edge-1", Boot: "b1", OpID: opID, Scheme: "genrex", Digests: []string{apikey.DigestOf(secret).Hex()},
-		Cost: cost, Want: cost, Mode: api.ModeStrict,
-	})
+// gateMessage is a good acquire of a genrex key. Its op_id is b1- and op.
+func gateMessage(secret, op string, cost int64) string {
+	return messageOf("genrex", op, cost, secret)
+}
+
+// messageOf is a good acquire in any scheme, with the digests of the halves.
+func messageOf(scheme, op string, cost int64, halves ...string) string {
+	req := api.AcquireRequest{
+		Gate: "edge-1", Boot: "b1", OpID: "b1-" + op, Scheme: scheme, Cost: cost, Want: cost, Mode: api.ModeStrict,
+	}
+	for _, half := range halves {
+		req.Digests = append(req.Digests, apikey.DigestOf(half).Hex())
+	}
+	b, err := json.Marshal(req)
 	if err != nil {
 		panic(err)
 	}
@@ -159,7 +167,10 @@ func TestBadGateMessages(t *testing.T) {
 		{"a secret for a digest", set("digests", `["`+f.key.Secret+`"]`), "body.digests[0]"},
 		{"upper-case digest", set("digests", `["`+strings.ToUpper(digest)+`"]`), "body.digests[0]"},
 		{"empty op_id", set("op_id", `""`), "body.op_id"},
-		{"long op_id", set("op_id", `"`+strings.Repeat("x", api.MaxOpIDLen+1)+`"`), "body.op_id"},
+		{"op_id of another boot", set("op_id", `"b2-op"`), "body.op_id"},
+		{"op_id without more", set("op_id", `"b1-"`), "body.op_id"},
+		{"unknown scheme", set("scheme", `"`+canary[:30]+`"`), "body.scheme"},
+		{"long op_id", set("op_id", `"`+"b1-"+strings.Repeat("x", api.MaxOpIDLen)+`"`), "body.op_id"},
 		{"blank in gate", set("gate", `"a b"`), "body.gate"},
 	}
 	for _, field := range []string{"gate", "boot", "op_id", "scheme", "digests", "cost", "want", "mode"} {
@@ -213,7 +224,7 @@ func TestGateLimits(t *testing.T) {
 			}
 		})
 	}
-	for _, r := range []request{{"GET", api.AcquirePath, "", nil}, {"POST", "/gate/v1/acquire/", "{}", nil}, {"GET", "/v1/accounts", "", nil}} {
+	for _, r := range []request{{"GET", api.AcquirePath, "", nil}, {"POST", "/gate/v1/acquire/", "{}", nil}, {"GET", api.SyncPath, "", nil}, {"GET", "/v1/accounts", "", nil}} {
 		a := exchange(t, newRequest(t, f.GateURL, r))
 		if p := wholeProblem(t, a); a.status != 404 && a.status != 405 {
 			t.Errorf("%s %s: got %d %s", r.method, r.path, a.status, p.Code)

@@ -183,11 +183,16 @@ func described(t *testing.T, cp *controlplanetest.ControlPlane, req *http.Reques
 	}
 }
 
-// fixture is a control plane with one active account of 1,000 credits and one key.
+// fixture is a control plane with one active account of 1,000 credits and one key. With a pair it has a project
+// of the account too, whose domain is verified.
 type fixture struct {
 	*controlplanetest.ControlPlane
 	account string
 	key     controlplanetest.Key
+	project string
+	pair    controlplanetest.Pair
+	// asked counts the acquires of verdict.
+	asked int
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -198,7 +203,34 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
-// fill puts the fixture's ids in the place of {account} and {key}.
+func newPairFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := newFixture(t)
+	f.project = f.MustProject(t, f.account, "verified")
+	f.pair = f.MustPair(t, f.project)
+	return f
+}
+
+// fill puts the fixture's ids in the place of {account}, {key}, {project} and {pair}.
 func (f *fixture) fill(text string) string {
-	return strings.NewReplacer("{account}", f.account, "{key}", f.key.ID).Replace(text)
+	return strings.NewReplacer("{account}", f.account, "{key}", f.key.ID, "{project}", f.project, "{pair}", f.pair.ID).Replace(text)
+}
+
+// do sends an admin request with the fixture's ids filled in.
+func (f *fixture) do(t *testing.T, method, path, body string) answer {
+	t.Helper()
+	return send(t, f.ControlPlane, request{method, f.fill(path), f.fill(body), nil})
+}
+
+// conflict sends a request that has to be refused with 409 and this code, and changes nothing.
+func (f *fixture) conflict(t *testing.T, method, path, body, code string) {
+	t.Helper()
+	before := f.state(t)
+	a := f.do(t, method, path, body)
+	if p := wholeProblem(t, a); a.status != http.StatusConflict || p.Code != code {
+		t.Errorf("%s %s: got %d %s, want 409 %s", method, path, a.status, a.body, code)
+	}
+	if f.state(t) != before {
+		t.Errorf("%s %s: something changed", method, path)
+	}
 }

@@ -11,12 +11,12 @@ import (
 
 const (
 	idempotencyKeyHeader = "Idempotency-Key"
-	idempotencyKeyForm   = "1 to 255 visible ASCII characters"
+	idempotencyKeyForm   = "1 to 200 visible ASCII characters"
 )
 
 // IdempotencyInput is the header of the operations that may be repeated safely.
 type IdempotencyInput struct {
-	Key string `header:"Idempotency-Key" maxLength:"255" pattern:"^[!-~]+$" patternDescription:"visible ASCII characters" doc:"Repeating a request under the same key does it once and answers as the first time."`
+	Key string `header:"Idempotency-Key" maxLength:"200" pattern:"^[!-~]+$" patternDescription:"visible ASCII characters" doc:"Repeating a request under the same key does it once and answers as the first time."`
 }
 
 // idempotent binds the request to the caller's idempotency key, or returns nil without one. Two bodies that

@@ -91,15 +91,25 @@ func TestIdempotencyUnderRace(t *testing.T) {
 	if w := f.MustWallet(t, f.account); w.Granted != 1007 {
 		t.Errorf("granted %d, want 1007", w.Granted)
 	}
-	secrets, ids := 0, map[string]bool{}
-	for _, a := range race(request{"POST", "/v1/keys", f.fill(`{"account_id":"{account}","scheme":"genrex","name":"n"}`), keyed("k")}) {
-		k := decode[key](t, a, 201)
-		ids[k.ID] = true
-		if k.Secret != nil {
-			secrets++
+	for _, tt := range []struct {
+		request
+		status int
+	}{
+		{request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n"}`, keyed("k")}, 201},
+		{request{"POST", "/v1/keys/{key}/rotate", `{}`, keyed("r")}, 200},
+		{request{"POST", "/v1/keys/{key}/replace", `{}`, keyed("p")}, 201},
+	} {
+		tt.path, tt.body = f.fill(tt.path), f.fill(tt.body)
+		secrets, ids := 0, map[string]bool{}
+		for _, a := range race(tt.request) {
+			k := decode[key](t, a, tt.status)
+			ids[k.ID] = true
+			if k.Secret != nil {
+				secrets++
+			}
 		}
-	}
-	if secrets != 1 || len(ids) != 1 {
-		t.Errorf("%d secrets and %d ids, want one of each", secrets, len(ids))
+		if secrets != 1 || len(ids) != 1 {
+			t.Errorf("%s: %d secrets and %d ids, want one of each", tt.path, secrets, len(ids))
+		}
 	}
 }

@@ -100,7 +100,7 @@ func TestPanicInMidAnswerBreaksTheConnection(t *testing.T) {
 }
 
 // acquireMessage asks for a key that does not exist.
-var acquireMessage = fmt.Sprintf(`{"gate":"g","boot":"b","op_id":"o","scheme":"genrex","digests":["%s"],"cost":1,"want":1,"mode":"strict"}`,
+var acquireMessage = fmt.Sprintf(`{"gate":"g","boot":"b","op_id":"b-o","scheme":"genrex","digests":["%s"],"cost":1,"want":1,"mode":"strict"}`,
 	apikey.DigestOf("x").Hex())
 
 func do(h http.Handler, method, path, token, body string) *httptest.ResponseRecorder {

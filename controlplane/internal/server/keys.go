@@ -18,36 +18,51 @@ const keyPrefix = "key_"
 // Key is a key as the REST API shows it, without its secret. Like every embedded type here it is exported
 // because huma looks into no other.
 type Key struct {
-	ID        string     `json:"id" example:"key_06f3k2v8s1w0"`
-	AccountID string     `json:"account_id"`
-	Scheme    string     `json:"scheme"`
-	Name      string     `json:"name"`
-	Prefix    string     `json:"prefix"`
-	Last4     string     `json:"last4" doc:"The last characters of the secret, to tell keys apart."`
-	Status    string     `json:"status" enum:"active,inactive,revoked"`
-	CreatedAt time.Time  `json:"created_at"`
-	UpdatedAt time.Time  `json:"updated_at"`
-	RevokedAt *time.Time `json:"revoked_at" nullable:"true"`
+	ID             string     `json:"id" example:"key_06f3k2v8s1w0"`
+	AccountID      string     `json:"account_id" doc:"Who pays; a pair's is its project's account."`
+	ProjectID      *string    `json:"project_id" doc:"The project of a key pair; null for a secret key."`
+	Scheme         string     `json:"scheme"`
+	Name           string     `json:"name"`
+	Environment    string     `json:"environment" enum:"production,staging"`
+	Prefix         string     `json:"prefix"`
+	Last4          string     `json:"last4" doc:"The last characters of the secret, to tell keys apart."`
+	PublishableKey *string    `json:"publishable_key" doc:"The publishable half of a key pair, which is no secret; null for a secret key."`
+	Status         string     `json:"status" enum:"active,inactive,revoked"`
+	ExpiresAt      *time.Time `json:"expires_at" nullable:"true" doc:"From then on the key is refused; null for never."`
+	CreatedAt      time.Time  `json:"created_at"`
+	UpdatedAt      time.Time  `json:"updated_at"`
+	RevokedAt      *time.Time `json:"revoked_at" nullable:"true"`
+	ReplacedBy     *string    `json:"replaced_by" doc:"The key that took over when this one was replaced."`
 }
 
 type keyOutput struct{ Body Key }
 
-// newKey is the one reply that holds a secret.
+// newKey is the reply of creation and rotation, which alone with that of replacement holds a secret.
 type newKey struct {
 	Key
-	Secret *string `json:"secret" doc:"The full key, shown this once; null when the request is repeated."`
+	Secret *string `json:"secret" doc:"The full secret, shown this once; null when the request is repeated or made none."`
+}
+
+type newKeyOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
+	Body     newKey
 }
 
 func showKey(k store.Key) Key {
-	out := Key{
-		ID: k.ID, AccountID: k.AccountID, Scheme: k.Scheme, Name: k.Name, Prefix: k.Prefix, Last4: k.Last4,
-		Status: string(k.Status), CreatedAt: k.CreatedAt.UTC(), UpdatedAt: k.UpdatedAt.UTC(),
+	return Key{
+		ID: k.ID, AccountID: k.AccountID, ProjectID: orNull(k.ProjectID), Scheme: k.Scheme, Name: k.Name,
+		Environment: string(k.Environment), Prefix: k.Prefix, Last4: k.Last4, PublishableKey: orNull(k.Publishable),
+		Status: string(k.Status), ExpiresAt: utcOrNull(k.ExpiresAt), CreatedAt: k.CreatedAt.UTC(),
+		UpdatedAt: k.UpdatedAt.UTC(), RevokedAt: utcOrNull(k.RevokedAt), ReplacedBy: orNull(k.ReplacedBy),
 	}
-	if k.RevokedAt != nil {
-		at := k.RevokedAt.UTC()
-		out.RevokedAt = &at
+}
+
+// shownOnce is the secret as the reply that made it shows it.
+func shownOnce(secret apikey.Secret, replayed bool) *string {
+	if replayed {
+		return nil
 	}
-	return out
+	return orNull(secret.Reveal())
 }
 
 // KeyID is the path of one key.
@@ -56,9 +71,12 @@ type KeyID struct {
 }
 
 type createKeyBody struct {
-	AccountID string `json:"account_id" minLength:"1" maxLength:"200"`
-	Scheme    string `json:"scheme" enum:"genrex"`
-	Name      string `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+	AccountID   string   `json:"account_id,omitempty" minLength:"1" maxLength:"200" doc:"The owner of a secret key."`
+	ProjectID   string   `json:"project_id,omitempty" minLength:"1" maxLength:"200" doc:"The owner of a key pair."`
+	Scheme      string   `json:"scheme" doc:"The name of a configured scheme, such as genrex or vexrail; its type says who owns the key."`
+	Name        string   `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+	Environment string   `json:"environment,omitempty" enum:"production,staging" default:"production"`
+	ExpiresAt   *instant `json:"expires_at,omitempty" doc:"In the future; without it the key never expires."`
 }
 
 type createKeyInput struct {
@@ -66,16 +84,13 @@ type createKeyInput struct {
 	Body createKeyBody
 }
 
-type createKeyOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
-	Body     newKey
-}
-
 type updateKeyInput struct {
 	KeyID
 	Body struct {
-		Name   *string `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
-		Status *string `json:"status,omitempty" enum:"active,inactive"`
+		Name        *string          `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+		Status      *string          `json:"status,omitempty" enum:"active,inactive"`
+		Environment *string          `json:"environment,omitempty" enum:"production,staging"`
+		ExpiresAt   clearableInstant `json:"expires_at,omitempty" doc:"In the future, or null for never."`
 	} `nameHint:"UpdateKeyBody"`
 }
 
@@ -97,53 +112,130 @@ func (s *Server) registerKeys(a huma.API) {
 		OperationID: "get-key", Method: http.MethodGet, Path: "/v1/keys/{id}", Summary: "Show a key",
 	}, s.getKey)
 	handle(s, a, huma.Operation{
-		OperationID: "update-key", Method: http.MethodPatch, Path: "/v1/keys/{id}", Summary: "Rename, disable or enable a key",
+		OperationID: "update-key", Method: http.MethodPatch, Path: "/v1/keys/{id}", Summary: "Rename, disable or enable a key, or change its environment or end",
 		Errors: []int{http.StatusConflict},
 	}, s.updateKey)
 	handle(s, a, huma.Operation{
 		OperationID: "revoke-key", Method: http.MethodPost, Path: "/v1/keys/{id}/revoke", Summary: "Revoke a key for good",
 	}, s.revokeKey)
+	s.registerKeyChanges(a)
 }
 
-func (s *Server) createKey(ctx context.Context, in *createKeyInput) (*createKeyOutput, error) {
-	if err := fits("body.name", in.Body.Name, store.MaxNameLen); err != nil {
+func (s *Server) createKey(ctx context.Context, in *createKeyInput) (*newKeyOutput, error) {
+	scheme, err := s.checkNewKey(&in.Body)
+	if err != nil {
 		return nil, err
 	}
 	idem, err := in.idempotent(ctx, "POST /v1/keys", in.Body)
 	if err != nil {
 		return nil, err
 	}
-	secret, err := apikey.Genrex.Generate()
+	row, secret, err := mintKey(&in.Body, scheme)
+	if errors.Is(err, apikey.ErrTooWeak) {
+		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body.scheme",
+			"expected a scheme whose format is long enough to make secrets in")
+	}
 	if err != nil {
 		return nil, err
 	}
-	k, replayed, err := s.store.CreateKey(ctx, store.NewKey{
-		AccountID: in.Body.AccountID, Scheme: in.Body.Scheme, Name: in.Body.Name,
-		Prefix: apikey.Genrex.Prefix, Last4: secret.Last4(), Digest: apikey.DigestOf(secret.Reveal()),
-	}, idem)
+	k, replayed, err := s.store.CreateKey(ctx, row, idem)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, badField(http.StatusNotFound, codeNotFound, "body.account_id", "expected the id of an account")
+		return nil, unknownOwner(scheme)
+	}
+	// Everything else was checked before.
+	if errors.Is(err, store.ErrInvalid) && row.ExpiresAt != nil {
+		return nil, badExpiry()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create key: %w", err)
 	}
-	out := &createKeyOutput{Replayed: replay(replayed), Body: newKey{Key: showKey(k)}}
-	if !replayed {
-		text := secret.Reveal()
-		out.Body.Secret = &text
+	return &newKeyOutput{Replayed: replay(replayed), Body: newKey{Key: showKey(k), Secret: shownOnce(secret, replayed)}}, nil
+}
+
+// checkNewKey finds what no schema can tell of, puts the times that mean the same into the same form, and returns
+// the key's scheme.
+func (s *Server) checkNewKey(b *createKeyBody) (*apikey.Scheme, error) {
+	if err := fits("body.name", b.Name, store.MaxNameLen); err != nil {
+		return nil, err
 	}
-	return out, nil
+	scheme, err := s.schemes.toIssue(b.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOwner(b, scheme); err != nil {
+		return nil, err
+	}
+	if b.ExpiresAt != nil {
+		at, err := expiry(b.ExpiresAt.Time)
+		if err != nil {
+			return nil, err
+		}
+		b.ExpiresAt = &instant{*at}
+	}
+	return scheme, nil
+}
+
+// checkOwner: a secret key belongs to an account, a pair to a project and through it to an account.
+func checkOwner(b *createKeyBody, scheme *apikey.Scheme) error {
+	type field struct{ name, value string }
+	owner, other, kind := field{"body.account_id", b.AccountID}, field{"body.project_id", b.ProjectID}, "secret key"
+	if scheme.Type == apikey.KeyPair {
+		owner, other, kind = other, owner, "key pair"
+	}
+	var errs []FieldError
+	if owner.value == "" {
+		errs = append(errs, FieldError{Location: owner.name, Message: "expected the owner of a " + kind + ", got none"})
+	}
+	if other.value != "" {
+		errs = append(errs, FieldError{Location: other.name, Message: "expected none: the owner of a " + kind + " is given by " + owner.name})
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return newProblem(http.StatusUnprocessableEntity, codeInvalidRequest, summary(errs), errs...)
+}
+
+func unknownOwner(scheme *apikey.Scheme) *Problem {
+	if scheme.Type == apikey.KeyPair {
+		return badField(http.StatusNotFound, codeNotFound, "body.project_id", "expected the id of a project")
+	}
+	return badField(http.StatusNotFound, codeNotFound, "body.account_id", "expected the id of an account")
+}
+
+// mintKey makes the key that b asks for. Its secret is in the second result alone.
+func mintKey(b *createKeyBody, scheme *apikey.Scheme) (store.NewKey, apikey.Secret, error) {
+	secret, half, err := mintSecret(scheme)
+	if err != nil {
+		return store.NewKey{}, "", err
+	}
+	row := store.NewKey{
+		AccountID: b.AccountID, ProjectID: b.ProjectID, Scheme: b.Scheme, Name: b.Name,
+		Environment: store.Environment(b.Environment), Prefix: scheme.Secret.Prefix, Last4: half.Last4, Digest: half.Digest,
+		RequireDomain: scheme.DomainVerified,
+	}
+	if b.ExpiresAt != nil {
+		row.ExpiresAt = &b.ExpiresAt.Time
+	}
+	if scheme.Type == apikey.KeyPair {
+		publishable, err := mintPublishable(scheme)
+		if err != nil {
+			return store.NewKey{}, "", err
+		}
+		row.Publishable, row.PublishableDigest = publishable.Text, publishable.Digest
+	}
+	return row, secret, nil
 }
 
 func (s *Server) listKeys(ctx context.Context, in *struct {
 	PageQuery
-	AccountID string `query:"account_id" maxLength:"200" doc:"Only this account's keys."`
+	AccountID string `query:"account_id" maxLength:"200" doc:"Only this account's keys, its projects' pairs among them."`
+	ProjectID string `query:"project_id" maxLength:"200" doc:"Only this project's keys."`
 }) (*listOutput[Key], error) {
 	page, err := in.page("keys", keyPrefix)
 	if err != nil {
 		return nil, err
 	}
-	rows, more, err := s.store.Keys(ctx, store.KeyFilter{AccountID: in.AccountID}, page)
+	rows, more, err := s.store.Keys(ctx, store.KeyFilter{AccountID: in.AccountID, ProjectID: in.ProjectID}, page)
 	if err != nil {
 		return nil, fmt.Errorf("list keys: %w", err)
 	}
@@ -160,10 +252,11 @@ func (s *Server) getKey(ctx context.Context, in *KeyID) (*keyOutput, error) {
 
 func (s *Server) updateKey(ctx context.Context, in *updateKeyInput) (*keyOutput, error) {
 	b := in.Body
-	if b.Name == nil && b.Status == nil {
-		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body", "expected name or status or both")
+	if b.Name == nil && b.Status == nil && b.Environment == nil && !b.ExpiresAt.present {
+		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body",
+			"expected at least one of name, status, environment and expires_at")
 	}
-	update := store.KeyUpdate{Name: b.Name}
+	update := store.KeyUpdate{Name: b.Name, NeverExpires: b.ExpiresAt.present && b.ExpiresAt.at == nil}
 	if b.Name != nil {
 		if err := fits("body.name", *b.Name, store.MaxNameLen); err != nil {
 			return nil, err
@@ -173,7 +266,22 @@ func (s *Server) updateKey(ctx context.Context, in *updateKeyInput) (*keyOutput,
 		status := store.KeyStatus(*b.Status)
 		update.Status = &status
 	}
+	if b.Environment != nil {
+		environment := store.Environment(*b.Environment)
+		update.Environment = &environment
+	}
+	if b.ExpiresAt.at != nil {
+		at, err := expiry(*b.ExpiresAt.at)
+		if err != nil {
+			return nil, err
+		}
+		update.ExpiresAt = at
+	}
 	k, err := s.store.UpdateKey(ctx, in.ID, update)
+	// Everything else was checked before.
+	if errors.Is(err, store.ErrInvalid) && update.ExpiresAt != nil {
+		return nil, badExpiry()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("update key: %w", err)
 	}

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,16 +15,34 @@ import (
 
 type key struct {
 	ID        string
-	AccountID string `json:"account_id"`
+	AccountID string  `json:"account_id"`
+	ProjectID *string `json:"project_id"`
 	Scheme    string
 	Name      string
-	Prefix    string
-	Last4     string
-	Status    string
-	CreatedAt time.Time  `json:"created_at"`
-	UpdatedAt time.Time  `json:"updated_at"`
-	RevokedAt *time.Time `json:"revoked_at"`
-	Secret    *string
+
+	Environment    string
+	Prefix         string
+	Last4          string
+	PublishableKey *string `json:"publishable_key"`
+	Status         string
+	ExpiresAt      *time.Time `json:"expires_at"`
+	CreatedAt      time.Time  `json:"created_at"`
+	UpdatedAt      time.Time  `json:"updated_at"`
+	RevokedAt      *time.Time `json:"revoked_at"`
+	ReplacedBy     *string    `json:"replaced_by"`
+	Secret         *string
+}
+
+// vexrail is the published scheme of pairs.
+func vexrail(t *testing.T) *apikey.Scheme {
+	t.Helper()
+	for _, s := range apikey.Presets() {
+		if s.Name == "vexrail" {
+			return s
+		}
+	}
+	t.Fatal("no preset vexrail")
+	return nil
 }
 
 func TestKeyLife(t *testing.T) {
@@ -36,7 +55,7 @@ func TestKeyLife(t *testing.T) {
 	}
 	secret := *made.Secret
 	want := key{
-		ID: made.ID, AccountID: f.account, Scheme: "genrex", Name: "ci", Prefix: "grx_sk_", Last4: secret[len(secret)-4:],
+		ID: made.ID, AccountID: f.account, Scheme: "genrex", Name: "ci", Environment: "production", Prefix: "grx_sk_", Last4: secret[len(secret)-4:],
 		Status: "active", CreatedAt: born, UpdatedAt: born, Secret: made.Secret,
 	}
 	if !cmp.Equal(made, want) || !strings.HasPrefix(made.ID, "key_") {
@@ -55,26 +74,78 @@ func TestKeyLife(t *testing.T) {
 	step("GET", path, "", func() {})
 	step("PATCH", path, `{"status":"inactive"}`, func() { want.Status, want.UpdatedAt = "inactive", f.Clock.Now() })
 	step("PATCH", path, `{"status":"active","name":"cd"}`, func() { want.Status, want.Name, want.UpdatedAt = "active", "cd", f.Clock.Now() })
+	end := f.Clock.Now().Add(24 * time.Hour)
+	step("PATCH", path, `{"environment":"staging","expires_at":"`+end.Format(time.RFC3339)+`"}`, func() {
+		want.Environment, want.ExpiresAt, want.UpdatedAt = "staging", &end, f.Clock.Now()
+	})
+	step("PATCH", path, `{"environment":"staging"}`, func() {})
+	step("PATCH", path, `{"expires_at":null}`, func() { want.ExpiresAt, want.UpdatedAt = nil, f.Clock.Now() })
+	step("PATCH", path, `{"expires_at":null}`, func() {})
 	step("POST", path+"/revoke", "", func() {
 		at := f.Clock.Now()
 		want.Status, want.RevokedAt, want.UpdatedAt = "revoked", &at, at
 	})
 	step("POST", path+"/revoke", "{}", func() {})
-	for _, change := range []string{`{"status":"active"}`, `{"name":"x"}`} {
-		a := send(t, f.ControlPlane, request{"PATCH", path, change, nil})
-		if p := wholeProblem(t, a); a.status != 409 || p.Code != "key_revoked" {
-			t.Errorf("PATCH %s of a revoked key: got %d %s, want 409 key_revoked", change, a.status, p.Code)
-		}
+	for _, change := range []string{`{"status":"active"}`, `{"name":"x"}`, `{"environment":"production"}`, `{"expires_at":null}`} {
+		f.conflict(t, "PATCH", path, change, "key_revoked")
 	}
+	f.conflict(t, "POST", path+"/rotate", `{}`, "key_revoked")
+	f.conflict(t, "POST", path+"/replace", `{}`, "key_revoked")
 	step("GET", path, "", func() {})
+}
+
+func TestPairLife(t *testing.T) {
+	f := newPairFixture(t)
+	f.Clock.Advance(time.Minute)
+	born := f.Clock.Now()
+	a := f.do(t, "POST", "/v1/keys", `{"project_id":"{project}","scheme":"vexrail","name":"web","environment":"staging"}`)
+	made := decode[key](t, a, 201)
+	scheme := vexrail(t)
+	if made.Secret == nil || !scheme.Secret.Match(*made.Secret) || made.PublishableKey == nil || !scheme.Publishable.Match(*made.PublishableKey) {
+		t.Fatal("the reply to a creation lacks a half in the published form")
+	}
+	secret := *made.Secret
+	want := key{
+		ID: made.ID, AccountID: f.account, ProjectID: &f.project, Scheme: "vexrail", Name: "web", Environment: "staging",
+		Prefix: "sk_live_", Last4: secret[len(secret)-4:], PublishableKey: made.PublishableKey, Status: "active",
+		CreatedAt: born, UpdatedAt: born, Secret: made.Secret,
+	}
+	if !cmp.Equal(made, want) {
+		t.Fatalf("created another key than asked for (-want +got):\n%s", cmp.Diff(want, made))
+	}
+	want.Secret = nil
+	if got := decode[key](t, f.do(t, "GET", "/v1/keys/"+made.ID, ""), 200); !cmp.Equal(got, want) {
+		t.Errorf("read (-want +got):\n%s", cmp.Diff(want, got))
+	}
+	listed := decode[struct{ Data []key }](t, f.do(t, "GET", "/v1/keys?project_id={project}", ""), 200).Data
+	if len(listed) != 2 || !cmp.Equal(listed[0], want) || listed[1].ID != f.pair.ID {
+		t.Errorf("the project's keys: %+v", listed)
+	}
+	if got := f.walk(t, "/v1/keys?project_id=proj_none", 10, nil); len(got) != 0 {
+		t.Errorf("keys of no project: %v", got)
+	}
+	if got := f.walk(t, f.fill("/v1/keys?account_id={account}"), 1, func() {}); !slices.Equal(got, []string{made.ID, f.pair.ID, f.key.ID}) {
+		t.Errorf("the account's keys: %v", got)
+	}
 }
 
 // The secret of a key and the text of a token appear in the one reply that makes them: in no later answer, no
 // log, no metric and no byte of the database.
 func TestSecretsAreShownOnce(t *testing.T) {
-	f := newFixture(t)
-	reply := acquireOK(t, f, gateMessage(f.key.Secret, "op-1", 1))
-	secrets := []string{f.key.Secret, f.AdminToken, f.GateToken}
+	f := newPairFixture(t)
+	reply := acquireOK(t, f, gateMessage(f.key.Secret, "op-1", 1)) +
+		acquireOK(t, f, messageOf("vexrail", "op-2", 1, f.pair.Publishable, f.pair.Secret)) +
+		acquire(t, f, messageOf(f.key.Secret, "op-3", 1, f.key.Secret), nil).body +
+		syncOK(t, f, syncMessage(`["b1-op-2"]`, unpaidOp("op-4", f.key.Secret)))
+	secrets := []string{f.key.Secret, f.pair.Secret, f.AdminToken, f.GateToken}
+	for _, r := range []request{
+		{"POST", "/v1/keys/{pair}/rotate", `{"halves":"both","overlap_seconds":60}`, nil},
+		{"POST", "/v1/keys/{pair}/replace", `{}`, nil},
+		{"POST", "/v1/keys/{key}/rotate", `{}`, nil},
+	} {
+		made := decode[key](t, f.do(t, r.method, r.path, r.body), map[bool]int{true: 201, false: 200}[strings.HasSuffix(r.path, "replace")])
+		secrets = append(secrets, *made.Secret)
+	}
 	var seen strings.Builder
 	for _, r := range []request{
 		{"GET", "/v1/keys", "", nil}, {"GET", "/v1/keys/{key}", "", nil}, {"GET", "/v1/accounts/{account}/entries", "", nil},
@@ -83,6 +154,10 @@ func TestSecretsAreShownOnce(t *testing.T) {
 		{"POST", "/v1/keys", `{"` + f.key.Secret + `":1}`, nil},
 		{"POST", "/v1/keys", `{"account_id":"` + f.key.Secret + `","scheme":"genrex","name":"x"}`, nil},
 		{"GET", "/v1/keys/" + f.key.Secret, "", nil},
+		{"GET", "/v1/keys/{pair}", "", nil}, {"GET", "/v1/projects", "", nil},
+		{"POST", "/v1/keys/" + f.key.Secret + "/rotate", "", nil},
+		{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"` + f.key.Secret + `","name":"x"}`, nil},
+		{"POST", "/v1/projects", `{"account_id":"{account}","name":"x","domain":"` + f.key.Secret + `.com:1"}`, nil},
 		{"GET", "/v1/keys?" + f.key.Secret, "", nil},
 		{"GET", "/v1/keys?cursor=" + f.key.Secret, "", nil},
 		{"GET", "/" + f.key.Secret, "", nil},
@@ -90,7 +165,7 @@ func TestSecretsAreShownOnce(t *testing.T) {
 		{"GET", "/v1/keys", "", map[string][]string{"Authorization": {"Bearer " + f.GateToken}}},
 		{f.key.Secret, "/v1/keys", "", nil},
 	} {
-		r.path = f.fill(r.path)
+		r.path, r.body = f.fill(r.path), f.fill(r.body)
 		a := send(t, f.ControlPlane, r)
 		seen.WriteString(a.body)
 		for _, values := range a.header {

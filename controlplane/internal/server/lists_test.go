@@ -118,7 +118,7 @@ func TestEntriesTellWhoMovedWhat(t *testing.T) {
 		sums[e.TransactionID] += e.Delta
 		switch e.Kind {
 		case "debit":
-			if e.KeyID != f.key.ID || e.OpID != "op-7" || e.Actor != "" {
+			if e.KeyID != f.key.ID || e.OpID != "b1-op-7" || e.Actor != "" {
 				t.Errorf("debit %+v lacks its key and op_id", e)
 			}
 		case "top_up":

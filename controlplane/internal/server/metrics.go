@@ -14,6 +14,8 @@ import (
 type metrics struct {
 	registry  *prometheus.Registry
 	acquires  *prometheus.CounterVec
+	syncs     prometheus.Counter
+	reported  *prometheus.CounterVec
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 }
@@ -24,6 +26,12 @@ func newMetrics() *metrics {
 		acquires: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tollgate_acquires_total", Help: "Acquires answered to gates, by verdict.",
 		}, []string{"verdict"}),
+		syncs: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tollgate_syncs_total", Help: "Syncs answered to gates.",
+		}),
+		reported: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tollgate_sync_operations_total", Help: "Operations that gates reported as void or unpaid, by kind; a repeated report counts again.",
+		}, []string{"kind"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tollgate_http_requests_total", Help: "Requests answered, by listener and status.",
 		}, []string{"listener", "status"}),
@@ -32,15 +40,31 @@ func newMetrics() *metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}, []string{"listener"}),
 	}
-	m.registry.MustRegister(m.acquires, m.requests, m.durations,
+	m.registry.MustRegister(m.acquires, m.syncs, m.reported, m.requests, m.durations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, v := range []api.Verdict{
 		api.Granted, api.UnknownKey, api.KeyPairMismatch, api.InactiveKey,
-		api.AccountNotActive, api.DomainNotVerified, api.InsufficientCredits,
+		api.AccountNotActive, api.DomainNotVerified, api.InsufficientCredits, api.Voided,
 	} {
 		m.acquires.WithLabelValues(string(v))
 	}
+	for _, kind := range []string{kindVoid, kindUnpaid} {
+		m.reported.WithLabelValues(kind)
+	}
 	return m
+}
+
+// The kinds of operation that a sync reports.
+const (
+	kindVoid   = "void"
+	kindUnpaid = "unpaid"
+)
+
+// sync counts a sync that was answered.
+func (m *metrics) sync(req *api.SyncRequest) {
+	m.syncs.Inc()
+	m.reported.WithLabelValues(kindVoid).Add(float64(len(req.Void)))
+	m.reported.WithLabelValues(kindUnpaid).Add(float64(len(req.Unpaid)))
 }
 
 func (m *metrics) request(listener string, status int, took time.Duration) {

@@ -27,9 +27,11 @@ func TestOpenAPIDocumentIsValidAndWhole(t *testing.T) {
 	}
 	want := []string{
 		"GET /v1/accounts", "GET /v1/accounts/{id}", "GET /v1/accounts/{id}/entries", "GET /v1/accounts/{id}/wallet",
-		"GET /v1/keys", "GET /v1/keys/{id}",
-		"PATCH /v1/accounts/{id}", "PATCH /v1/keys/{id}",
-		"POST /v1/accounts", "POST /v1/accounts/{id}/credits", "POST /v1/keys", "POST /v1/keys/{id}/revoke",
+		"GET /v1/keys", "GET /v1/keys/{id}", "GET /v1/projects", "GET /v1/projects/{id}",
+		"PATCH /v1/accounts/{id}", "PATCH /v1/keys/{id}", "PATCH /v1/projects/{id}",
+		"POST /v1/accounts", "POST /v1/accounts/{id}/credits",
+		"POST /v1/keys", "POST /v1/keys/{id}/replace", "POST /v1/keys/{id}/revoke", "POST /v1/keys/{id}/rotate",
+		"POST /v1/projects", "POST /v1/projects/{id}/domain/attest", "POST /v1/projects/{id}/domain/lapse",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("routes:\ngot  %q\nwant %q", got, want)

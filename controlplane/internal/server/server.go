@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
@@ -15,6 +16,8 @@ import (
 type Config struct {
 	// Store answers every request. The caller keeps it and closes it after the last handler has returned.
 	Store *store.Store
+	// Schemes are those in which keys are issued and gates ask, each name once; nil means apikey.Presets().
+	Schemes []*apikey.Scheme
 	// Logger receives one record per admin request and per internal error; nil means slog.Default().
 	Logger *slog.Logger
 	// Now tells how old a remembered gate token is; nil means time.Now.
@@ -27,6 +30,9 @@ type Server struct {
 	log     *slog.Logger
 	metrics *metrics
 	gates   *tokenCache
+	schemes schemes
+	// strangers are the schemes that only gates know.
+	strangers strangers
 
 	admin, gate, ops http.Handler
 }
@@ -42,7 +48,14 @@ func New(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &Server{store: c.Store, log: c.Logger, metrics: newMetrics()}
+	if c.Schemes == nil {
+		c.Schemes = apikey.Presets()
+	}
+	schemes, err := newSchemes(c.Schemes)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{store: c.Store, log: c.Logger, metrics: newMetrics(), schemes: schemes}
 	s.gates = newTokenCache(c.Store.TokenByDigest, c.Now)
 	admin, err := s.adminEngine()
 	if err != nil {
@@ -55,7 +68,7 @@ func New(c Config) (*Server, error) {
 // Admin serves the REST API under /v1 and its description at /openapi.json.
 func (s *Server) Admin() http.Handler { return s.admin }
 
-// Gate serves api.AcquirePath.
+// Gate serves api.AcquirePath and api.SyncPath.
 func (s *Server) Gate() http.Handler { return s.gate }
 
 // Ops serves /healthz, /readyz and /metrics, without authentication: it belongs on a private address.

@@ -18,6 +18,9 @@ const maxDepth = 16
 // jsonNull stands for a JSON null in a parsed tree, where nil would read as "absent".
 type jsonNull struct{}
 
+// MarshalJSON lets a schema list it among the values that it takes.
+func (jsonNull) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
+
 // parseJSON reads exactly one JSON value into map[string]any, []any, string, json.Number, bool or jsonNull.
 // encoding/json lets pass what it refuses: a name twice in one object, bytes after the value, invalid UTF-8
 // and half surrogate pairs. The error is a *Problem with status 400 that quotes nothing but field names.

@@ -46,7 +46,7 @@ type wallet struct {
 	Available  int64  `json:"available"`
 	Reserved   int64  `json:"reserved"`
 	Spent      int64  `json:"spent"`
-	WrittenOff int64  `json:"written_off"`
+	WrittenOff int64  `json:"written_off" doc:"Credits of requests that were served unpaid; in none of the other balances."`
 }
 
 type walletOutput struct{ Body wallet }
@@ -56,9 +56,9 @@ type entry struct {
 	ID            string    `json:"id" example:"entry_06f3k2v8s1w0"`
 	TransactionID string    `json:"transaction_id"`
 	AccountID     string    `json:"account_id"`
-	Kind          string    `json:"kind" enum:"top_up,debit"`
-	Bucket        string    `json:"bucket" enum:"funding,available,reserved,spent"`
-	Delta         int64     `json:"delta" doc:"Credits; negative takes from the bucket. The deltas of a transaction sum to zero."`
+	Kind          string    `json:"kind" enum:"top_up,debit,void,unpaid" doc:"A void takes a debit back; unpaid is the cost of a request that was served undecided."`
+	Bucket        string    `json:"bucket" enum:"funding,available,reserved,spent,written_off"`
+	Delta         int64     `json:"delta" doc:"Credits; negative takes from the bucket. The deltas of a transaction sum to zero, but that an unpaid one is a single memo in written_off."`
 	KeyID         string    `json:"key_id,omitempty"`
 	OpID          string    `json:"op_id,omitempty"`
 	Reason        string    `json:"reason,omitempty"`

@@ -1,0 +1,189 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tollgate/tollgate/controlplane/internal/store"
+)
+
+const projectPrefix = "proj_"
+
+// project is a project as the REST API shows it.
+type project struct {
+	ID              string     `json:"id" example:"proj_06f3k2v8s1w0"`
+	AccountID       string     `json:"account_id"`
+	Name            string     `json:"name"`
+	Domain          string     `json:"domain" example:"app.example.com"`
+	DomainStatus    string     `json:"domain_status" enum:"unverified,verified,lapsed"`
+	DomainReason    *string    `json:"domain_reason" doc:"Why the status is what it is, as the admin who set it put it; null before."`
+	DomainChangedAt *time.Time `json:"domain_changed_at" nullable:"true" doc:"When the status changed last; null if it never did."`
+	CreatedAt       time.Time  `json:"created_at"`
+	UpdatedAt       time.Time  `json:"updated_at"`
+}
+
+type projectOutput struct{ Body project }
+
+func showProject(p store.Project) project {
+	return project{
+		ID: p.ID, AccountID: p.AccountID, Name: p.Name, Domain: p.Domain, DomainStatus: string(p.DomainStatus),
+		DomainReason: orNull(p.DomainReason), DomainChangedAt: utcOrNull(p.DomainChangedAt),
+		CreatedAt: p.CreatedAt.UTC(), UpdatedAt: p.UpdatedAt.UTC(),
+	}
+}
+
+// orNull shows the store's empty text as null.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// utcOrNull shows a time in UTC, null if there is none.
+func utcOrNull(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.UTC()
+	return &at
+}
+
+// ProjectID is the path of one project.
+type ProjectID struct {
+	ID string `path:"id" maxLength:"200" doc:"The project's id."`
+}
+
+type createProjectInput struct {
+	Body struct {
+		AccountID string `json:"account_id" minLength:"1" maxLength:"200"`
+		Name      string `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+		Domain    string `json:"domain" doc:"A host name of at least two labels, without port and wildcard; kept in lower case."`
+	} `nameHint:"CreateProjectBody"`
+}
+
+type updateProjectInput struct {
+	ProjectID
+	Body struct {
+		Name   *string `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+		Domain *string `json:"domain,omitempty" doc:"Another domain has to be verified anew."`
+	} `nameHint:"UpdateProjectBody"`
+}
+
+type domainStatusInput struct {
+	ProjectID
+	Body struct {
+		Reason string `json:"reason" minLength:"1" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters" doc:"Kept with the status, beside who set it."`
+	} `nameHint:"DomainStatusBody"`
+}
+
+func (s *Server) registerProjects(a huma.API) {
+	handle(s, a, huma.Operation{
+		OperationID: "create-project", Method: http.MethodPost, Path: "/v1/projects", Summary: "Create a project with its domain, unverified",
+		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound},
+	}, s.createProject)
+	handle(s, a, huma.Operation{
+		OperationID: "list-projects", Method: http.MethodGet, Path: "/v1/projects", Summary: "List projects",
+	}, s.listProjects)
+	handle(s, a, huma.Operation{
+		OperationID: "get-project", Method: http.MethodGet, Path: "/v1/projects/{id}", Summary: "Show a project",
+	}, s.getProject)
+	handle(s, a, huma.Operation{
+		OperationID: "update-project", Method: http.MethodPatch, Path: "/v1/projects/{id}", Summary: "Rename a project or change its domain",
+	}, s.updateProject)
+	handle(s, a, huma.Operation{
+		OperationID: "attest-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/attest",
+		Summary: "Vouch for a project's domain: it counts as verified",
+	}, s.changeDomain("attest domain", s.store.AttestDomain))
+	handle(s, a, huma.Operation{
+		OperationID: "lapse-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/lapse",
+		Summary: "Withdraw a verified domain: requests that need it are refused", Errors: []int{http.StatusConflict},
+	}, s.changeDomain("lapse domain", s.store.LapseDomain))
+}
+
+func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
+	if err := fits("body.name", in.Body.Name, store.MaxNameLen); err != nil {
+		return nil, err
+	}
+	domain, err := readDomain(in.Body.Domain)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.store.CreateProject(ctx, store.NewProject{AccountID: in.Body.AccountID, Name: in.Body.Name, Domain: domain})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, badField(http.StatusNotFound, codeNotFound, "body.account_id", "expected the id of an account")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create project: %w", err)
+	}
+	return &projectOutput{Body: showProject(p)}, nil
+}
+
+func (s *Server) listProjects(ctx context.Context, in *struct {
+	PageQuery
+	AccountID string `query:"account_id" maxLength:"200" doc:"Only this account's projects."`
+}) (*listOutput[project], error) {
+	page, err := in.page("projects", projectPrefix)
+	if err != nil {
+		return nil, err
+	}
+	rows, more, err := s.store.Projects(ctx, store.ProjectFilter{AccountID: in.AccountID}, page)
+	if err != nil {
+		return nil, fmt.Errorf("list projects: %w", err)
+	}
+	return newList("projects", rows, more, showProject, func(p store.Project) string { return p.ID }), nil
+}
+
+func (s *Server) getProject(ctx context.Context, in *ProjectID) (*projectOutput, error) {
+	p, err := s.store.Project(ctx, in.ID)
+	if err != nil {
+		return nil, fmt.Errorf("show project: %w", err)
+	}
+	return &projectOutput{Body: showProject(p)}, nil
+}
+
+func (s *Server) updateProject(ctx context.Context, in *updateProjectInput) (*projectOutput, error) {
+	b := in.Body
+	if b.Name == nil && b.Domain == nil {
+		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body", "expected name or domain or both")
+	}
+	update := store.ProjectUpdate{Name: b.Name}
+	if b.Name != nil {
+		if err := fits("body.name", *b.Name, store.MaxNameLen); err != nil {
+			return nil, err
+		}
+	}
+	if b.Domain != nil {
+		domain, err := readDomain(*b.Domain)
+		if err != nil {
+			return nil, err
+		}
+		update.Domain = &domain
+	}
+	p, err := s.store.UpdateProject(ctx, in.ID, update)
+	if err != nil {
+		return nil, fmt.Errorf("update project: %w", err)
+	}
+	return &projectOutput{Body: showProject(p)}, nil
+}
+
+// changeDomain returns the handler of one of the two ways in which an admin sets a domain's status.
+func (s *Server) changeDomain(
+	what string, change func(ctx context.Context, id, reason, actor string) (store.Project, error),
+) func(context.Context, *domainStatusInput) (*projectOutput, error) {
+	return func(ctx context.Context, in *domainStatusInput) (*projectOutput, error) {
+		if err := fits("body.reason", in.Body.Reason, store.MaxReasonLen); err != nil {
+			return nil, err
+		}
+		p, err := change(ctx, in.ID, in.Body.Reason, callerOf(ctx).ID)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		return &projectOutput{Body: showProject(p)}, nil
+	}
+}
