@@ -39,8 +39,10 @@
 //	  whatever it returned, is nothing on the root context               context.cc sendLocalResponse
 //	local responses pass the filter's own response path while the      filter_manager.cc
 //	  upstream is silent, skip it after, reset once headers left         sendLocalReply
-//	local responses get length and type; without body they lose both   http/utility.cc
-//	                                                                     prepareLocalReply
+//	local responses get length and type; without body they lose both;  http/utility.cc
+//	  gRPC requests get 200, grpc-status and an escaped grpc-message     prepareLocalReply
+//	gRPC is application/grpc or application/grpc+…, as the client      grpc/common.cc
+//	  sent it                                                            hasGrpcContentType
 //	a second local response hangs (here: fault, the first stands)      envoy issue 28826
 //	http_call: cluster, :method, :path, :authority or BadArgument; no  context.cc httpCall
 //	  host: InternalFailure; content-length set for a body

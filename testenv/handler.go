@@ -154,7 +154,7 @@ func sortedHeaders(h http.Header) []Header {
 	var list []Header
 	for name, values := range h {
 		for _, v := range values {
-			list = append(list, Header{strings.ToLower(name), v})
+			list = append(list, Header{lower(name), v})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Header) int { return strings.Compare(a[0], b[0]) })

@@ -3,7 +3,6 @@ package testenv
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
 )
 
 // Header is one name and value of a header or trailer map. Names are lower case, pseudo headers
@@ -31,7 +30,7 @@ func newHeaderMap(headers []Header, inline []string) *headerMap {
 }
 
 func (m *headerMap) add(name, value string) {
-	name = strings.ToLower(name)
+	name = lower(name)
 	if slices.Contains(m.inline, name) {
 		if i := m.index(name); i >= 0 {
 			m.pairs[i][1] += "," + value
@@ -54,7 +53,7 @@ func (m *headerMap) index(name string) int {
 }
 
 func (m *headerMap) remove(name string) {
-	name = strings.ToLower(name)
+	name = lower(name)
 	m.pairs = slices.DeleteFunc(m.pairs, func(h Header) bool { return h[0] == name })
 }
 
@@ -136,4 +135,16 @@ func parsePairs(buf []byte) []Header {
 		return nil
 	}
 	return headers
+}
+
+// lower folds a header name as Envoy's LowerCaseString does: ASCII letters alone. Unicode's rules would turn names
+// that no upstream reads alike into one.
+func lower(name string) string {
+	folded := []byte(name)
+	for i, c := range folded {
+		if 'A' <= c && c <= 'Z' {
+			folded[i] = c + 'a' - 'A'
+		}
+	}
+	return string(folded)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestDoPassesAWholeExchange(t *testing.T) {
@@ -48,6 +49,23 @@ func TestDoPassesTrailersAndChunks(t *testing.T) {
 	want := []Header{{"x-sum", "7"}, {"x-trailer-seen", "7"}}
 	if diff := cmp.Diff(want, r.Upstream.Trailers); diff != "" {
 		t.Errorf("trailers (-want +got):\n%s", diff)
+	}
+}
+
+// A filter that keeps credentials from the upstream has to reach those in trailers too, also when
+// it held the body back until then.
+func TestFilterRemovesTrailers(t *testing.T) {
+	t.Parallel()
+	h := newProbe(t, Options{})
+	for _, mode := range []string{"", "hold"} {
+		r := h.Do(t, Request{
+			Body: []byte("abc"), Headers: []Header{{"x-body", mode}},
+			Trailers: []Header{{"x-remove", "1"}, {"x-sum", "7"}, {"X-Remove", "2"}},
+		})
+		want := &UpstreamRequest{Body: []byte("abc"), Trailers: []Header{{"x-sum", "7"}, {"x-trailer-seen", "7"}}}
+		if diff := cmp.Diff(want, r.Upstream, cmpopts.IgnoreFields(UpstreamRequest{}, "Headers")); diff != "" {
+			t.Errorf("%q: the upstream got (-want +got):\n%s", mode, diff)
+		}
 	}
 }
 

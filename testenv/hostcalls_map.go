@@ -1,7 +1,5 @@
 package testenv
 
-import "strings"
-
 // writableMap returns the map that the guest may change now, or nil.
 func (vm *VM) writableMap(t mapType) *headerMap {
 	s := vm.currentStream()
@@ -60,7 +58,7 @@ func (vm *VM) proxyGetHeaderMapValue(p params) status {
 	if m == nil {
 		return statusBadArgument
 	}
-	value, ok := m.get(strings.ToLower(string(name)))
+	value, ok := m.get(lower(string(name)))
 	if !ok {
 		return statusNotFound
 	}

@@ -42,8 +42,31 @@ func TestLocalResponse(t *testing.T) {
 			{"x-seen-status", "418"}, {"x-seen-end", "true"},
 		}},
 		{"to gRPC", do("local", Header{"x-send", "teapot"}, Header{"content-type", "application/grpc+proto"}), 418, "", []Header{
-			{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-status", "7"}, {"grpc-message", "teapot"},
-			{"x-mine", "1"}, {"x-seen-status", "200"}, {"x-seen-end", "true"},
+			{":status", "200"}, {"x-mine", "1"}, {"content-type", "application/grpc"}, {"grpc-status", "7"}, {"grpc-message", "teapot"},
+			{"x-seen-status", "200"}, {"x-seen-end", "true"},
+		}},
+		{"to gRPC, with a type and a message to escape", do("local", Header{"x-type", "text/html"}, Header{"x-send", "50% ~\té"}, Header{"content-type", "application/grpc"}), 418, "", []Header{
+			{":status", "200"}, {"x-mine", "1"}, {"content-type", "application/grpc"}, {"grpc-status", "7"}, {"grpc-message", "50%25 %7E%09%C3%A9"},
+			{"x-seen-status", "200"}, {"x-seen-end", "true"},
+		}},
+		{"to gRPC, with a length and a code of its own", do("local", Header{"x-length", "6"}, Header{"x-code", "3"}, Header{"content-type", "application/grpc"}), 418, "", []Header{
+			{":status", "200"}, {"x-mine", "1"}, {"grpc-status", "3"}, {"content-type", "application/grpc"},
+			{"x-seen-status", "200"}, {"x-seen-end", "true"},
+		}},
+		{"to gRPC with HEAD", Request{Method: "HEAD", Headers: []Header{{"x-do", "local"}, {"x-send", "teapot"}, {"content-type", "application/grpc"}}}, 418, "", []Header{
+			{":status", "200"}, {"x-mine", "1"}, {"content-type", "application/grpc"}, {"grpc-status", "7"},
+			{"x-seen-status", "200"}, {"x-seen-end", "true"},
+		}},
+		{"to gRPC whose type the filter took away", do("local", Header{"x-untype", "1"}, Header{"content-type", "application/grpc"}), 418, "", []Header{
+			{":status", "200"}, {"x-mine", "1"}, {"content-type", "application/grpc"}, {"grpc-status", "7"},
+			{"x-seen-status", "200"}, {"x-seen-end", "true"},
+		}},
+		{"to gRPC-Web", do("local", Header{"x-send", "teapot"}, Header{"content-type", "application/grpc-web"}), 418, "teapot", []Header{
+			{":status", "418"}, {"x-mine", "1"}, {"content-length", "6"}, {"content-type", "text/plain"},
+			{"x-seen-status", "418"}, {"x-seen-end", "false"},
+		}},
+		{"to what only begins like gRPC", do("local", Header{"content-type", "application/grpcfoo"}), 418, "", []Header{
+			{":status", "418"}, {"x-mine", "1"}, {"x-seen-status", "418"}, {"x-seen-end", "true"},
 		}},
 	}
 	h := newProbe(t, Options{})
@@ -170,10 +193,9 @@ func TestLocalResponsePausedForEver(t *testing.T) {
 
 func TestGRPCStatusOf(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[uint32]string{400: "13", 401: "16", 403: "7", 404: "12", 402: "2", 429: "14", 503: "14"} {
-		trailers := grpcTrailers(&LocalResponse{Status: status, GRPCStatus: -1})
-		if diff := cmp.Diff([]Header{{"grpc-status", want}}, trailers); diff != "" {
-			t.Errorf("%d (-want +got):\n%s", status, diff)
+	for status, want := range map[uint32]int32{400: 13, 401: 16, 403: 7, 404: 12, 402: 2, 429: 14, 503: 14} {
+		if got := grpcCode(&LocalResponse{Status: status, GRPCStatus: -1}); got != want {
+			t.Errorf("%d: got %d, want %d", status, got, want)
 		}
 	}
 }

@@ -47,47 +47,79 @@ func (s *Stream) sendLocal(resp *LocalResponse) {
 	s.advanceLocal()
 }
 
-// finishHeaders adds to a local response what Envoy adds: status, the body's length and type, or
-// the trailers-only form for a gRPC request.
+// finishHeaders adds to a local response what Envoy adds once the filter's own headers are in:
+// status, the body's length and type, or the trailers-only form for a gRPC request.
 func (s *Stream) finishHeaders(resp *LocalResponse) {
 	m := &headerMap{inline: s.vm.opts.InlineHeaders}
-	code := strconv.FormatUint(uint64(resp.Status), 10)
-	if contentType, _ := s.requestHeader("content-type"); strings.HasPrefix(contentType, "application/grpc") {
-		m.pairs = append([]Header{{":status", "200"}, {"content-type", "application/grpc"}}, grpcTrailers(resp)...)
-		resp.Body = nil
-		m.pairs = append(m.pairs, resp.Headers...)
-		resp.Headers = m.pairs
-		return
+	if s.grpc {
+		m.add(":status", "200")
+	} else {
+		m.add(":status", strconv.FormatUint(uint64(resp.Status), 10))
 	}
-	m.add(":status", code)
 	for _, h := range resp.Headers {
 		m.add(h[0], h[1])
 	}
-	if len(resp.Body) == 0 {
+	switch {
+	case s.grpc:
+		s.finishGRPC(m, resp)
+	case len(resp.Body) == 0:
 		m.remove("content-length")
 		m.remove("content-type")
-	} else {
+	default:
 		m.replace("content-length", strconv.Itoa(len(resp.Body)))
 		if _, ok := m.get("content-type"); !ok {
 			m.add("content-type", "text/plain")
 		}
 	}
-	if method, _ := s.requestHeader(":method"); method == "HEAD" {
+	if s.head || s.grpc {
 		resp.Body = nil
 	}
 	resp.Headers = m.pairs
 }
 
-func grpcTrailers(resp *LocalResponse) []Header {
-	code := resp.GRPCStatus
-	if code < 0 || code > 16 {
-		code = grpcStatusOf(resp.Status)
+func (s *Stream) finishGRPC(m *headerMap, resp *LocalResponse) {
+	m.replace("content-type", grpcType)
+	if code, _ := m.get("grpc-status"); code == "" {
+		m.replace("grpc-status", strconv.Itoa(int(grpcCode(resp))))
 	}
-	trailers := []Header{{"grpc-status", strconv.Itoa(int(code))}}
-	if len(resp.Body) > 0 {
-		trailers = append(trailers, Header{"grpc-message", string(resp.Body)})
+	if len(resp.Body) > 0 && !s.head {
+		m.replace("grpc-message", percentEncode(resp.Body))
 	}
-	return trailers
+	m.remove("content-length")
+}
+
+const grpcType = "application/grpc"
+
+// isGRPC is Envoy's test of a request, to be made before any filter has changed it:
+// application/grpc-web and the like are not gRPC.
+func isGRPC(m *headerMap) bool {
+	if _, ok := m.get(":path"); !ok {
+		return false
+	}
+	contentType, _ := m.get("content-type")
+	rest, ok := strings.CutPrefix(contentType, grpcType)
+	return ok && (rest == "" || rest[0] == '+')
+}
+
+// percentEncode escapes the bytes of a grpc-message that Envoy escapes.
+func percentEncode(message []byte) string {
+	const digits = "0123456789ABCDEF"
+	var out strings.Builder
+	for _, c := range message {
+		if c < ' ' || c >= '~' || c == '%' {
+			out.Write([]byte{'%', digits[c>>4], digits[c&15]})
+			continue
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
+}
+
+func grpcCode(resp *LocalResponse) int32 {
+	if resp.GRPCStatus < 0 || resp.GRPCStatus > 16 {
+		return grpcStatusOf(resp.Status)
+	}
+	return resp.GRPCStatus
 }
 
 // grpcStatusOf is the gRPC code that stands for an HTTP status.
@@ -106,13 +138,6 @@ func grpcStatusOf(status uint32) int32 {
 	default:
 		return 2
 	}
-}
-
-func (s *Stream) requestHeader(name string) (string, bool) {
-	if s.request.headers == nil {
-		return "", false
-	}
-	return s.request.headers.get(name)
 }
 
 // advanceLocal gives the response to the filter, headers and then body, until it pauses or

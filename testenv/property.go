@@ -46,7 +46,7 @@ func (s *Stream) requestAttribute(path string) (string, bool) {
 		return "", false
 	}
 	if name, ok := strings.CutPrefix(path, "request.headers."); ok {
-		return s.request.headers.get(strings.ToLower(name))
+		return s.request.headers.get(lower(name))
 	}
 	headers := map[string]string{
 		"request.path": ":path", "request.url_path": ":path", "request.host": ":authority",

@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 )
 
@@ -29,6 +30,10 @@ func (s *Stream) headersStep(ctx context.Context, cb callback, headers []Header,
 	s.create()
 	sd.begun, sd.ended = true, endOfStream
 	sd.headers, sd.headersOpen = newHeaderMap(headers, s.vm.opts.InlineHeaders), true
+	if sd == &s.request {
+		method, _ := sd.headers.get(":method")
+		s.head, s.grpc = method == http.MethodHead, isGRPC(sd.headers)
+	}
 	action := s.vm.call(cb, s.id, uint64(len(sd.headers.pairs)), flag(endOfStream))
 	if action == headersContinue || action == headersContinueEnd {
 		return s.pass(ctx, sd, stepHeaders)

@@ -95,6 +95,7 @@ type Stream struct {
 	request, response side
 	filterState       map[string][]byte
 	created           bool
+	head, grpc        bool // what the request was when it came: a local response depends on it
 	logging           bool
 	done              bool
 	err               error

@@ -202,6 +202,15 @@ func doLocal(*stream) types.Action {
 	if v := header("x-type"); v != "" {
 		headers = append(headers, [2]string{"content-type", v})
 	}
+	if v := header("x-length"); v != "" {
+		headers = append(headers, [2]string{"content-length", v})
+	}
+	if v := header("x-code"); v != "" {
+		headers = append(headers, [2]string{"grpc-status", v})
+	}
+	if header("x-untype") != "" {
+		_ = proxywasm.RemoveHttpRequestHeader("content-type")
+	}
 	_ = proxywasm.SendHttpResponse(418, headers, []byte(header("x-send")), 7)
 	return types.ActionContinue
 }
@@ -402,6 +411,7 @@ func doBodyCallout(s *stream) types.Action {
 func (s *stream) OnHttpRequestTrailers(int) types.Action {
 	v, _ := proxywasm.GetHttpRequestTrailer("x-sum")
 	_ = proxywasm.AddHttpRequestTrailer("x-trailer-seen", v)
+	_ = proxywasm.RemoveHttpRequestTrailer("X-Remove")
 	return types.ActionContinue
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -80,11 +81,24 @@ func TestParseDefaults(t *testing.T) {
 	if cfg.HTTP.NormalizePath || cfg.HTTP.Trailers || cfg.HTTP.Underscores != bootstrap.AllowUnderscores {
 		t.Errorf("http options = %+v, want Envoy's defaults", cfg.HTTP)
 	}
+	if cfg.HTTP.StreamIdleTimeout != 5*time.Minute || cfg.HTTP.MaxHeaders != 100 {
+		t.Errorf("stream idle timeout %s, max headers %d, want Envoy's defaults", cfg.HTTP.StreamIdleTimeout, cfg.HTTP.MaxHeaders)
+	}
 	if cfg.Filters[0].FailurePolicy != bootstrap.FailClosed {
 		t.Errorf("failure policy = %v, want FAIL_CLOSED where unset", cfg.Filters[0].FailurePolicy)
 	}
 	if diff := cmp.Diff(map[string]string{"A": "a", "B": "b"}, cfg.Filters[0].Env); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
+	}
+}
+
+func TestStreamLimits(t *testing.T) {
+	cfg, err := parse(variant(t, "stat_prefix: s", "stat_prefix: s\n          stream_idle_timeout: 0s\n          common_http_protocol_options: {max_headers_count: 7}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.HTTP.StreamIdleTimeout != 0 || cfg.HTTP.MaxHeaders != 7 {
+		t.Errorf("stream idle timeout %s, max headers %d, want 0s and 7", cfg.HTTP.StreamIdleTimeout, cfg.HTTP.MaxHeaders)
 	}
 }
 
@@ -98,6 +112,8 @@ func TestParseErrors(t *testing.T) {
 		{"second document", "  clusters:", "---\n  clusters:", "more than one document"},
 		{"unknown field", "stat_prefix: s", "stat_prefixx: s", `unknown field "stat_prefixx"`},
 		{"wrong type", "port_value: 81", "port_value: many", "many"},
+		{"negative idle timeout", "stat_prefix: s", "stat_prefix: s\n          stream_idle_timeout: -1s", hcm + ".stream_idle_timeout: is -1s, expected 0 or more"},
+		{"no headers at all", "stat_prefix: s", "stat_prefix: s\n          common_http_protocol_options: {max_headers_count: 0}", "MaxHeadersCount"},
 		{"bad enum", "stat_prefix: s", "stat_prefix: s\n          codec_type: HTTP9", "HTTP9"},
 		{"unknown @type", "http.router.v3.Router", "http.router.v3.Rooter", "http.router.v3.Rooter"},
 		{"empty stat_prefix", "stat_prefix: s", `stat_prefix: ""`, "HttpConnectionManager.StatPrefix"},
@@ -112,7 +128,7 @@ func TestParseErrors(t *testing.T) {
 		{"HTTP/2 codec", "stat_prefix: s", "stat_prefix: s\n          codec_type: HTTP2", hcm + ".codec_type: HTTP2"},
 		{"unescape slashes", "stat_prefix: s", "stat_prefix: s\n          path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD", hcm + ".path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD"},
 		{"upgrades", "stat_prefix: s", "stat_prefix: s\n          upgrade_configs: [{upgrade_type: websocket}]", hcm + ".upgrade_configs[0]: not supported"},
-		{"zero is still set", "stat_prefix: s", "stat_prefix: s\n          stream_idle_timeout: 0s", hcm + ".stream_idle_timeout: not supported"},
+		{"zero is still set", "stat_prefix: s", "stat_prefix: s\n          request_timeout: 0s", hcm + ".request_timeout: not supported"},
 		{"two virtual hosts", "            - name: v", "            - {name: w, domains: [w]}\n            - name: v", hcm + ".route_config.virtual_hosts: has 2 entries"},
 		{"suffix domain", `["*"]`, `["*.example.com"]`, hcm + ".route_config.virtual_hosts[0].domains[0]: *.example.com"},
 		{"no routes", "              routes:\n              - match: {prefix: /}\n                route: {cluster: up}\n", "", hcm + ".route_config.virtual_hosts[0].routes: is empty"},

@@ -47,7 +47,8 @@ func TestRepositoryEnvoyYAML(t *testing.T) {
 	wantHTTP := bootstrap.HTTPOptions{
 		NormalizePath: true, MergeSlashes: true, RejectEscapedSlashes: true,
 		Underscores: bootstrap.RejectRequest, UseRemoteAddress: true,
-		MaxHeaderBytes: 60 << 10, HeaderReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 60 << 10, MaxHeaders: 100,
+		HeaderReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, StreamIdleTimeout: 5 * time.Minute,
 	}
 	if diff := cmp.Diff(wantHTTP, cfg.HTTP); diff != "" {
 		t.Errorf("http options (-want +got):\n%s", diff)

@@ -31,6 +31,8 @@ const (
 	defaultRouteTimeout      = 15 * time.Second
 	defaultIdleTimeout       = time.Hour
 	defaultMaxRequestHeaders = 60 << 10
+	defaultMaxHeaders        = 100
+	defaultStreamIdleTimeout = 5 * time.Minute
 )
 
 func translate(msg *bootstrapv3.Bootstrap, host Host) (*Config, error) {
@@ -95,10 +97,16 @@ func (cfg *Config) setHTTP(hcm *hcmv3.HttpConnectionManager) error {
 	if kb := hcm.GetMaxRequestHeadersKb(); kb != nil {
 		o.MaxHeaderBytes = int(kb.GetValue()) << 10
 	}
+	o.MaxHeaders = defaultMaxHeaders
+	if n := hcm.GetCommonHttpProtocolOptions().GetMaxHeadersCount(); n != nil {
+		o.MaxHeaders = int(n.GetValue())
+	}
+	o.StreamIdleTimeout = durationOr(hcm.GetStreamIdleTimeout(), defaultStreamIdleTimeout)
 	o.HeaderReadTimeout = hcm.GetRequestHeadersTimeout().AsDuration()
 	o.IdleTimeout = durationOr(hcm.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultIdleTimeout)
 	return errors.Join(
 		checkCodec(hcm),
+		notNegative(hcmPath+".stream_idle_timeout", o.StreamIdleTimeout),
 		o.setEscapedSlashes(hcm.GetPathWithEscapedSlashesAction()),
 		o.setUnderscores(hcm.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction()),
 	)
@@ -205,6 +213,13 @@ func durationOr(d *durationpb.Duration, fallback time.Duration) time.Duration {
 		return fallback
 	}
 	return d.AsDuration()
+}
+
+func notNegative(path string, d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("%s: is %s, expected 0 or more", path, d)
+	}
+	return nil
 }
 
 func unsupportedValue(path string, got any, expected string) error {

@@ -36,8 +36,12 @@ type HTTPOptions struct {
 	// Trailers passes trailers to and from clients; without it they are dropped, as Envoy does.
 	Trailers          bool
 	MaxHeaderBytes    int
+	MaxHeaders        int           // at least 1, Host among them
 	HeaderReadTimeout time.Duration // 0 waits without limit
 	IdleTimeout       time.Duration // of a kept-alive connection; 0 waits without limit
+	// StreamIdleTimeout ends a stream on which no byte has moved, in either direction, for that
+	// long; 0 waits without limit.
+	StreamIdleTimeout time.Duration
 }
 
 // UnderscoreAction says what becomes of a request header whose name has an underscore.

@@ -38,6 +38,7 @@ var understood = newKeySet(
 	under(hcmKey,
 		"stat_prefix", "codec_type", "normalize_path", "merge_slashes", "path_with_escaped_slashes_action",
 		"use_remote_address", "server_header_transformation", "max_request_headers_kb", "request_headers_timeout",
+		"stream_idle_timeout", "common_http_protocol_options.max_headers_count",
 		"common_http_protocol_options.headers_with_underscores_action", "common_http_protocol_options.idle_timeout",
 		"http_protocol_options.enable_trailers", "route_config.name",
 	),

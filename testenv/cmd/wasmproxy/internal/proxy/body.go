@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -23,6 +24,9 @@ const (
 	lingerBytes = math.MaxInt
 )
 
+// longAgo is a deadline that ends whatever waits.
+var longAgo = time.Unix(1, 0)
+
 // chunkPool holds *[chunkBytes]byte.
 var chunkPool = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
 
@@ -43,15 +47,16 @@ type clientBody struct {
 	done     chan struct{} // closed when the reader has returned
 	complete atomic.Bool   // the reader has seen the end
 	received atomic.Int64
+	idle     *idleTimer
 }
 
-// newClientBody starts the reader; nil for a request without a body. Call close before the handler
-// returns.
-func newClientBody(r *http.Request) *clientBody {
+// newClientBody starts the reader; nil for a request without a body. Bytes that arrive touch idle.
+// Call close before the handler returns.
+func newClientBody(r *http.Request, idle *idleTimer) *clientBody {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	b := &clientBody{chunks: make(chan chunk), stop: make(chan struct{}), done: make(chan struct{})}
+	b := &clientBody{chunks: make(chan chunk), stop: make(chan struct{}), done: make(chan struct{}), idle: idle}
 	go b.read(r.Body)
 	return b
 }
@@ -62,6 +67,9 @@ func (b *clientBody) read(src io.Reader) {
 		c := chunk{buf: chunkPool.Get().(*[chunkBytes]byte)}
 		c.n, c.err = src.Read(c.buf[:])
 		b.received.Add(int64(c.n))
+		if c.n > 0 {
+			b.idle.touch()
+		}
 		if c.err == io.EOF {
 			b.complete.Store(true)
 		}
@@ -122,7 +130,7 @@ func (b *clientBody) close(rc *http.ResponseController) {
 	if !b.isComplete() {
 		// The reader sits in a read that only the deadline ends. An error means that the
 		// connection is gone, and then the read has ended too.
-		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		_ = rc.SetReadDeadline(longAgo)
 	}
 	<-b.done
 }
@@ -175,7 +183,7 @@ func (b *upstreamBody) fill() error {
 	}
 	b.buf = c.buf
 	if c.err != nil && c.err != io.EOF {
-		return c.err
+		return b.malformed(c.err)
 	}
 	if c.n > 0 {
 		if err := b.keep(b.x.chain.requestBody(ctx, c.buf[:c.n], false)); err != nil {
@@ -186,14 +194,33 @@ func (b *upstreamBody) fill() error {
 		return nil
 	}
 	b.end = true
-	if trailers := trailerList(b.x.r.Trailer); len(trailers) > 0 && b.x.p.cfg.HTTP.Trailers {
-		res, err := b.x.chain.requestTrailers(ctx, trailers)
-		if err == nil && res.Local == nil && b.trailers != nil {
-			copyHeaders(b.trailers, res.Headers)
-		}
-		return b.keep(res, err)
+	if len(b.x.r.Trailer) > 0 && b.x.p.cfg.HTTP.Trailers {
+		return b.fillTrailers()
 	}
 	return b.keep(b.x.chain.requestBody(ctx, nil, true))
+}
+
+// fillTrailers passes the trailers through the filters, which may have held the body until now.
+func (b *upstreamBody) fillTrailers() error {
+	if ref := checkNames(b.x.r.Trailer, b.x.p.cfg.HTTP.Underscores); ref != nil {
+		return b.malformed(fmt.Errorf("trailers: %s", ref.reason))
+	}
+	trailers := trailerList(b.x.r.Trailer)
+	if len(trailers) == 0 {
+		return b.keep(b.x.chain.requestBody(b.x.ctx, nil, true))
+	}
+	res, err := b.x.chain.requestTrailers(b.x.ctx, trailers)
+	if err == nil && res.Local == nil && b.trailers != nil {
+		copyHeaders(b.trailers, res.Headers)
+	}
+	return b.keep(res, err)
+}
+
+// malformed notes that what failed is the client's doing: to the transport that reads this body
+// and the upstream behind it, it is a request that broke off.
+func (b *upstreamBody) malformed(err error) error {
+	b.x.malformed.Store(true)
+	return fmt.Errorf("read the client's body: %w", err)
 }
 
 // keep stores what a step lets through, or the filter's answer for the exchange to send.

@@ -18,6 +18,7 @@ import (
 var (
 	errLocalReply      = errors.New("a filter answered the request")
 	errUpstreamTimeout = errors.New("upstream request timeout")
+	errStreamIdle      = errors.New("stream timeout")
 )
 
 // Response flags of the access log, as Envoy abbreviates them.
@@ -27,6 +28,8 @@ const (
 	flagConnectFailure  = "UF"
 	flagUpstreamReset   = "UC"
 	flagUpstreamTimeout = "UT"
+	flagProtocolError   = "DPE"
+	flagStreamIdle      = "SI"
 )
 
 // exchange is one request and its answer.
@@ -35,19 +38,27 @@ type exchange struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
 	r  *http.Request
-	// ctx ends when the client leaves.
-	ctx   context.Context
-	chain chain
-	body  *clientBody
-	route *bootstrap.Route
+	// ctx ends when the client leaves, and with errStreamIdle as its cause when the stream has
+	// been idle for too long.
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	idle    *idleTimer
+	workers []*worker
+	chain   chain
+	body    *clientBody
+	route   *bootstrap.Route
 	// stopUpstream ends the upstream request with a cause.
 	stopUpstream context.CancelCauseFunc
 	timeoutOnce  sync.Once
 	// local is what a filter answered while the body was on its way.
-	local  atomic.Pointer[testenv.LocalResponse]
-	wrote  bool // the response's headers have been written
-	abort  bool // the connection must be cut: what was written is not a whole answer
-	record accesslog.Record
+	local      atomic.Pointer[testenv.LocalResponse]
+	malformed  atomic.Bool // the client's body cannot be read on
+	responding bool        // filters have been given a response's headers
+	started    atomic.Bool // wrote, for the idle timer
+	wrote      bool        // the response's headers have been written
+	closing    bool        // the connection is not to be used again
+	abort      bool        // the connection must be cut: what was written is not a whole answer
+	record     accesslog.Record
 }
 
 // ServeHTTP implements http.Handler.
@@ -55,7 +66,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.active.Add(1)
 	defer p.active.Done()
 	x := &exchange{
-		p: p, w: w, rc: http.NewResponseController(w), r: r, ctx: r.Context(),
+		p: p, w: w, rc: http.NewResponseController(w), r: r,
 		stopUpstream: func(error) {},
 		record: accesslog.Record{
 			Start: time.Now(), Protocol: r.Proto, DownstreamRemote: r.RemoteAddr,
@@ -67,21 +78,24 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := x.rc.EnableFullDuplex(); err != nil {
 		p.log.Error("full duplex not available", "error", err)
 	}
+	x.ctx, x.cancel = context.WithCancelCause(r.Context())
+	x.idle = newIdleTimer(p.cfg.HTTP.StreamIdleTimeout, x.expire)
 	defer x.end()
 	x.serve()
 }
 
 func (x *exchange) serve() {
 	headers, ref := admit(x.r, &x.p.cfg.HTTP)
+	x.body = newClientBody(x.r, x.idle)
 	if ref != nil {
-		x.body = newClientBody(x.r)
+		x.closing = true
 		x.refuse(ref)
 		return
 	}
 	x.record.Request = headers
-	x.body = newClientBody(x.r)
+	x.workers = x.p.nextWorkers()
 	var err error
-	if x.chain, err = x.p.openChain(x.properties(headers)); err != nil {
+	if x.chain, err = openChain(x.workers, x.properties(headers)); err != nil {
 		x.record.Details = "wasm_fail_stream"
 		x.refuse(&refusal{http.StatusServiceUnavailable, "filter unavailable"})
 		return
@@ -155,6 +169,7 @@ func (x *exchange) relay(upstream context.Context, resp *http.Response, trailers
 		x.reply(http.StatusServiceUnavailable, "upstream switched protocols unasked", flagUpstreamReset, "upstream_protocol_error")
 		return
 	}
+	x.responding = true
 	end := x.r.Method == http.MethodHead || !bodyAllowed(resp.StatusCode) || resp.ContentLength == 0
 	res, err := x.chain.responseHeaders(x.ctx, responseHeaders(resp), end)
 	switch {
@@ -183,6 +198,9 @@ func (x *exchange) relayBody(upstream context.Context, resp *http.Response, trai
 	defer chunkPool.Put(buf)
 	for {
 		n, err := resp.Body.Read(buf[:])
+		if n > 0 {
+			x.idle.touch()
+		}
 		if n > 0 && !x.write(x.chain.responseBody(x.ctx, buf[:n], false)) {
 			return
 		}
@@ -192,7 +210,9 @@ func (x *exchange) relayBody(upstream context.Context, resp *http.Response, trai
 			return
 		case err != nil:
 			x.abort = true
-			x.record.Flags, x.record.Details = x.upstreamFault(upstream, err)
+			if !x.interrupted() {
+				x.record.Flags, x.record.Details = x.upstreamFault(upstream, err)
+			}
 			return
 		}
 	}
@@ -230,12 +250,22 @@ func (x *exchange) write(res testenv.StepResult, err error) bool {
 	n, err := x.w.Write(res.Body)
 	x.record.BytesSent += int64(n)
 	if err != nil {
-		x.abort = true
-		x.clientGone()
+		if !x.interrupted() {
+			x.clientGone()
+		}
 		return false
 	}
 	x.flush()
 	return true
+}
+
+// expire ends a stream on which nothing has moved for too long: what waits for the client, a filter
+// or the upstream sees ctx end, and a write to a client that does not read is cut.
+func (x *exchange) expire() {
+	x.cancel(errStreamIdle)
+	if x.started.Load() {
+		_ = x.rc.SetWriteDeadline(longAgo) // fails where the connection is gone, and the write with it
+	}
 }
 
 // flush hands what was written to the client. An error shows again at the next write.
@@ -260,13 +290,23 @@ func (x *exchange) properties(headers []testenv.Header) map[string][]byte {
 
 // end closes what the exchange opened, writes the access log, and cuts the connection if need be.
 func (x *exchange) end() {
+	x.idle.stop()
 	x.stopUpstream(nil)
+	x.cancel(nil)
+	if limit := x.p.cfg.HTTP.StreamIdleTimeout; limit > 0 && !x.abort {
+		// What is left to send is net/http's, which lifts the deadline again. An error means
+		// that the connection is gone.
+		_ = x.rc.SetWriteDeadline(time.Now().Add(limit))
+	}
 	if x.wrote && !x.abort && !x.body.isComplete() {
 		x.flush()
 		x.body.drain(lingerTime, lingerBytes)
 	}
 	x.body.close(x.rc)
 	x.record.FilterState = x.chain.done()
+	for _, w := range x.workers {
+		w.noteDeath()
+	}
 	x.record.Duration = time.Since(x.record.Start)
 	x.record.BytesReceived = x.body.bytes()
 	x.p.writeRecord(&x.record)

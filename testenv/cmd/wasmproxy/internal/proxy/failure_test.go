@@ -61,6 +61,30 @@ func TestTrapPolicies(t *testing.T) {
 	}
 }
 
+// An operator must not have to wait for the next request to learn of a death.
+func TestDeathIsLoggedOnceAndAtOnce(t *testing.T) {
+	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].PluginConfiguration = []byte("tick=3600000") })
+	deaths := func() int { return strings.Count(f.log.String(), "filter VM died") }
+	if got := f.do("GET", "/", "", "X-Guest", "trap"); got.StatusCode != 503 || got.body != "" {
+		t.Errorf("the request that killed it: %d %q", got.StatusCode, got.body)
+	}
+	eventually(t, "the death is logged", func() bool { return deaths() == 1 })
+	for range 4 {
+		got := f.do("GET", "/", "")
+		if got.StatusCode == 503 && got.body != "filter unavailable\n" {
+			t.Errorf("afterwards: %q", got.body)
+		}
+	}
+	if n := deaths(); n != 1 {
+		t.Errorf("one death was logged %d times", n)
+	}
+}
+
+func TestDeathInATickIsLogged(t *testing.T) {
+	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].PluginConfiguration = []byte("tick=5 trap-in-tick") })
+	eventually(t, "both deaths are logged", func() bool { return strings.Count(f.log.String(), "filter VM died") == 2 })
+}
+
 func TestTrapOnTheResponsePath(t *testing.T) {
 	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].FailurePolicy = bootstrap.FailReload })
 	if got := f.do("POST", "/", "x", "X-Guest", "trap-response"); got.StatusCode != 503 {

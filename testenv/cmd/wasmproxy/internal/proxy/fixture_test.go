@@ -119,7 +119,7 @@ func start(t *testing.T, upstream http.Handler, edit func(*bootstrap.Config)) *f
 		AccessLogs:      []bootstrap.AccessLog{{Format: format}},
 		HTTP: bootstrap.HTTPOptions{
 			NormalizePath: true, MergeSlashes: true, RejectEscapedSlashes: true,
-			Underscores: bootstrap.RejectRequest, MaxHeaderBytes: 60 << 10,
+			Underscores: bootstrap.RejectRequest, MaxHeaderBytes: 60 << 10, MaxHeaders: 100,
 		},
 	}
 	if edit != nil {

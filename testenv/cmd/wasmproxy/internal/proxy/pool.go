@@ -59,13 +59,8 @@ func (w *worker) startLocked(ctx context.Context) error {
 func (w *worker) current(ctx context.Context) (*testenv.VM, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	dead := w.vm.Dead()
-	if dead == nil {
+	if !w.checkDeathLocked() {
 		return w.vm, nil
-	}
-	if !w.noted {
-		w.noted = true
-		w.log.Error("filter VM died", "error", dead)
 	}
 	if w.policy != bootstrap.FailReload || w.now().Sub(w.started) < w.wait {
 		return nil, errFailed
@@ -82,6 +77,23 @@ func (w *worker) current(ctx context.Context) (*testenv.VM, error) {
 	return w.vm, nil
 }
 
+// noteDeath logs that the VM has died, once for each.
+func (w *worker) noteDeath() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checkDeathLocked()
+}
+
+// checkDeathLocked reports whether the VM is dead, and logs it the first time.
+func (w *worker) checkDeathLocked() bool {
+	dead := w.vm.Dead()
+	if dead != nil && !w.noted {
+		w.noted = true
+		w.log.Error("filter VM died", "error", dead)
+	}
+	return dead != nil
+}
+
 // runTicks calls the filter's tick until ctx ends.
 func (w *worker) runTicks(ctx context.Context) {
 	timer := time.NewTimer(w.untilTick())
@@ -92,8 +104,10 @@ func (w *worker) runTicks(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		// A death in the tick is found, logged and mended by the next request.
-		_ = w.newest().Tick(ctx)
+		// The error is the VM's death; the next request mends it.
+		if err := w.newest().Tick(ctx); err != nil {
+			w.noteDeath()
+		}
 		timer.Reset(w.untilTick())
 	}
 }

@@ -3,8 +3,10 @@
 //
 // It owns what Envoy's HTTP connection manager and router do around the filters: path options,
 // headers of one connection, routing, upstream connections, streaming in both directions, local
-// replies, the access log. It refuses what it does not do (upgrades, CONNECT, HTTP/1.0, absolute
-// request targets) with a status instead of passing it on half understood.
+// replies, idle streams, the access log. It refuses what it does not do (upgrades, CONNECT, other
+// versions than HTTP/1.1, absolute request targets) and what Envoy takes for an attack with a
+// status instead of passing it on half understood. Requests that net/http refuses, or whose head
+// never arrives, are answered but not in the access log.
 //
 // It reads no configuration file; package bootstrap does.
 package proxy
@@ -69,6 +71,7 @@ func New(ctx context.Context, o Options) (*Proxy, error) {
 		IdleTimeout:                  o.Config.HTTP.IdleTimeout,
 		MaxHeaderBytes:               o.Config.HTTP.MaxHeaderBytes,
 		DisableGeneralOptionsHandler: true,
+		ConnContext:                  withConn,
 		ErrorLog:                     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	if err := errors.Join(p.openAccessLogs(o.AccessLog), p.startWorkers(ctx, o)); err != nil {
@@ -156,12 +159,16 @@ func slogLevel(l testenv.Level) slog.Level {
 	return slog.LevelError
 }
 
-// openChain makes a request's streams on the next worker. The error is errFailed where a filter is
+// nextWorkers are the filters of the worker whose turn it is.
+func (p *Proxy) nextWorkers() []*worker {
+	return p.workers[(p.next.Add(1)-1)%uint64(len(p.workers))]
+}
+
+// openChain makes a request's streams. The error is errFailed where a filter is
 // down and fails closed.
-func (p *Proxy) openChain(props map[string][]byte) (chain, error) {
-	filters := p.workers[(p.next.Add(1)-1)%uint64(len(p.workers))]
-	streams := make(chain, 0, len(filters))
-	for _, w := range filters {
+func openChain(workers []*worker, props map[string][]byte) (chain, error) {
+	streams := make(chain, 0, len(workers))
+	for _, w := range workers {
 		vm, err := w.current(context.Background())
 		if err != nil && w.policy == bootstrap.FailOpen {
 			continue
@@ -216,7 +223,7 @@ func (p *Proxy) Metrics() *testenv.Metrics { return p.metrics }
 
 // Serve accepts connections until Drain. It owns l.
 func (p *Proxy) Serve(l net.Listener) error {
-	if err := p.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := p.server.Serve(listener{l}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil

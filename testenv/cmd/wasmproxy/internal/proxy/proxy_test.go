@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"log/slog"
@@ -117,6 +118,15 @@ func TestRefusals(t *testing.T) {
 		{"the same Host twice", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "400"},
 		{"authority differs from Host", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"},
 		{"HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\n\r\n", "426"}, // in an HTTP/1.0 answer
+		{"HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "426"},
+		{"HTTP/2 without TLS", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "426"},
+		{"framed twice", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
+		{"101 headers", "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("x-a: b\r\n", 100) + "\r\n", "431"},
+		{"10 tokens in Connection", "GET / HTTP/1.1\r\nHost: a\r\nConnection: a,b,c,d,e\r\nConnection: f, g, h, i, close\r\n\r\n", "400"},
+		{"x-forwarded-for nominated", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Forwarded-For\r\n\r\n", "400"},
+		{"x-forwarded-host nominated", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-forwarded-host\r\n\r\n", "400"},
+		{"x-forwarded-proto nominated", "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-forwarded-proto\r\n\r\n", "400"},
+		{"pseudo header nominated", "GET / HTTP/1.1\r\nHost: a\r\nConnection: :path\r\n\r\n", "400"},
 		{"asterisk", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "404"},
 		{"CONNECT", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "403"},
 		{"websocket", "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "403"},
@@ -133,6 +143,49 @@ func TestRefusals(t *testing.T) {
 	if n := f.metric("guest.started"); n != 0 {
 		t.Errorf("the filter saw %d of them", n)
 	}
+}
+
+// What is refused above by its number must pass one below it.
+func TestLimitsLetTheirNumberPass(t *testing.T) {
+	f := start(t, echo, nil)
+	for name, head := range map[string]string{
+		"100 headers":          strings.Repeat("x-a: b\r\n", 99),
+		"99 headers in chunks": "Transfer-Encoding: chunked\r\n" + strings.Repeat("x-a: b\r\n", 98),
+		"9 tokens":             "Connection: a,b,c,d,,e,f,g,h,i\r\n",
+	} {
+		request := "POST / HTTP/1.1\r\nHost: a\r\n" + head + "\r\n"
+		if strings.Contains(head, "chunked") {
+			request += "0\r\n\r\n"
+		}
+		if got := f.raw(request); got != "HTTP/1.1 200 OK" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// Two ways to find a body's end are refused wherever on a connection they come, and nothing after
+// them is answered.
+func TestFramedTwiceOnAKeptConnection(t *testing.T) {
+	f := start(t, echo, nil)
+	conn := f.dial()
+	fmt.Fprint(conn, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"+
+		"POST /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"+
+		"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"+
+		"GET /d HTTP/1.1\r\nHost: a\r\n\r\n")
+	in := bufio.NewReader(conn)
+	for _, want := range []int{200, 200, 400} {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != want || resp.Close != (want == 400) {
+			t.Errorf("got %d %q, close %t; want %d", resp.StatusCode, body, resp.Close, want)
+		}
+	}
+	if rest, err := io.ReadAll(in); len(rest) > 0 {
+		t.Errorf("another answer on the connection: %q, %v", rest, err)
+	}
+	f.wantLogged("POST /c 400")
 }
 
 func TestUnderscoreActions(t *testing.T) {

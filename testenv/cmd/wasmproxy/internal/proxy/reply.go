@@ -19,9 +19,11 @@ func (x *exchange) refuse(ref *refusal) {
 	x.answer(plainReply(ref.status, ref.reason+"\n"))
 }
 
-// reply answers in place of the router: filters see the answer on their response path.
+// reply answers in place of the router: filters see the answer on their response path. One that
+// would hold it where ctx is over already is passed by.
 func (x *exchange) reply(status int, text, flags, details string) {
 	x.record.Flags, x.record.Details = flags, details
+	x.responding = true
 	res, err := x.chain.local(x.ctx, plainReply(status, text))
 	if err != nil {
 		x.filterFailed(err)
@@ -80,10 +82,12 @@ func (x *exchange) writeHeaders(headers []testenv.Header, status int) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http guesses one
 	}
-	if !x.body.isComplete() {
+	if x.closing || !x.body.isComplete() {
 		h.Set("Connection", "close")
 	}
 	x.wrote = true
+	x.started.Store(true)
+	x.idle.touch()
 	x.record.Status, x.record.Response = status, headers
 	x.w.WriteHeader(status)
 }
@@ -94,9 +98,10 @@ func (x *exchange) filterFailed(err error) {
 		x.answer(l)
 		return
 	}
+	if x.interrupted() {
+		return
+	}
 	switch {
-	case x.ctx.Err() != nil:
-		x.clientGone()
 	case x.wrote || errors.Is(err, testenv.ErrStreamReset):
 		x.record.Details = "filter_reset"
 		x.abort = true
@@ -112,8 +117,7 @@ func (x *exchange) upstreamFailed(upstream context.Context, err error) {
 		x.answer(l)
 		return
 	}
-	if x.ctx.Err() != nil {
-		x.clientGone()
+	if x.interrupted() {
 		return
 	}
 	if isFilterError(err) {
@@ -143,8 +147,6 @@ func isFilterError(err error) bool {
 // upstreamFault sorts an error of the upstream connection into flags and details.
 func (x *exchange) upstreamFault(upstream context.Context, err error) (flags, details string) {
 	switch {
-	case x.ctx.Err() != nil:
-		return flagClientGone, "downstream_remote_disconnect"
 	case errors.Is(context.Cause(upstream), errUpstreamTimeout):
 		return flagUpstreamTimeout, "response_timeout"
 	case errors.Is(err, errConnect):
@@ -153,6 +155,42 @@ func (x *exchange) upstreamFault(upstream context.Context, err error) (flags, de
 		return flagUpstreamReset, "upstream_reset_after_response_started{connection_termination}"
 	}
 	return flagUpstreamReset, "upstream_reset_before_response_started{connection_termination}"
+}
+
+// interrupted ends an exchange that the client or the idle timer cut short, whatever failed for it,
+// and reports whether one of them did.
+func (x *exchange) interrupted() bool {
+	switch {
+	// First, because net/http takes a write that the timer cut for a client that left.
+	case errors.Is(context.Cause(x.ctx), errStreamIdle):
+		status := http.StatusGatewayTimeout
+		if !x.body.isComplete() {
+			status = http.StatusRequestTimeout
+		}
+		x.endEarly(status, "stream timeout", flagStreamIdle, "stream_idle_timeout")
+	case x.r.Context().Err() != nil:
+		x.clientGone()
+	case x.malformed.Load():
+		x.closing = true
+		x.endEarly(http.StatusBadRequest, "Bad Request", flagProtocolError, "http1.codec_error")
+	default:
+		return false
+	}
+	return true
+}
+
+// endEarly answers in place of the connection manager: through the filters, past them where they
+// have seen a response already, and by a cut where the client has.
+func (x *exchange) endEarly(status int, text, flags, details string) {
+	x.record.Flags, x.record.Details = flags, details
+	switch {
+	case x.wrote:
+		x.abort = true
+	case x.responding:
+		x.answer(plainReply(status, text))
+	default:
+		x.reply(status, text, flags, details)
+	}
 }
 
 func (x *exchange) clientGone() {

@@ -17,13 +17,19 @@ type refusal struct {
 	reason string
 }
 
+// Beyond these Envoy takes a Connection header for an attack.
+const maxConnectionTokens = 9
+
 // admit turns a request into the header list that filters see, or refuses it where Envoy's codec
-// or connection manager would.
+// or connection manager would. Call it once for each request.
 //
 // Three refusals are stricter than Envoy's. An absolute-form target is answered 400, because
 // net/http has dropped the Host header by then and a filter could not see that the two differ.
 // A broken percent escape in the path and a repeated Host never get here: net/http answers 400.
 func admit(r *http.Request, o *bootstrap.HTTPOptions) ([]testenv.Header, *refusal) {
+	if ref := checkHead(r, o); ref != nil {
+		return nil, ref
+	}
 	if ref := checkTarget(r); ref != nil {
 		return nil, ref
 	}
@@ -37,6 +43,9 @@ func admit(r *http.Request, o *bootstrap.HTTPOptions) ([]testenv.Header, *refusa
 	if ref := checkUpgrade(r.Header); ref != nil {
 		return nil, ref
 	}
+	if ref := checkConnection(r.Header["Connection"]); ref != nil {
+		return nil, ref
+	}
 	headers := make([]testenv.Header, 0, len(r.Header)+12)
 	headers = append(headers,
 		testenv.Header{":method", r.Method},
@@ -48,10 +57,26 @@ func admit(r *http.Request, o *bootstrap.HTTPOptions) ([]testenv.Header, *refusa
 	return edgeHeaders(headers, r, o), nil
 }
 
+// checkHead refuses what Envoy's HTTP/1 codec refuses before it looks at any header's meaning.
+func checkHead(r *http.Request, o *bootstrap.HTTPOptions) *refusal {
+	twice := framedTwice(r.Context())
+	count := 1 + len(r.TransferEncoding) // net/http takes Host and Transfer-Encoding out
+	for _, values := range r.Header {
+		count += len(values)
+	}
+	switch {
+	case count > o.MaxHeaders:
+		return &refusal{http.StatusRequestHeaderFieldsTooLarge, "too many headers"}
+	case twice:
+		return &refusal{http.StatusBadRequest, "both Content-Length and Transfer-Encoding"}
+	case r.Proto != "HTTP/1.1":
+		return &refusal{http.StatusUpgradeRequired, "HTTP/1.1 required"}
+	}
+	return nil
+}
+
 func checkTarget(r *http.Request) *refusal {
 	switch {
-	case !r.ProtoAtLeast(1, 1):
-		return &refusal{http.StatusUpgradeRequired, "HTTP/1.1 required"}
 	case r.Method == http.MethodConnect:
 		return &refusal{http.StatusForbidden, "CONNECT is not enabled"}
 	case r.Host == "":
@@ -88,6 +113,29 @@ func checkUpgrade(h http.Header) *refusal {
 		if v != "" && !strings.EqualFold(v, "h2c") {
 			return &refusal{http.StatusForbidden, "protocol upgrades are not enabled"}
 		}
+	}
+	return nil
+}
+
+// checkConnection refuses a Connection header that nominates headers in number, or any that say
+// where the request comes from: their removal would disguise it.
+func checkConnection(values []string) *refusal {
+	count := 0
+	for _, v := range values {
+		for token := range strings.SplitSeq(v, ",") {
+			if token == "" {
+				continue
+			}
+			count++
+			switch token = strings.ToLower(strings.TrimSpace(token)); {
+			case token == "x-forwarded-for", token == "x-forwarded-host", token == "x-forwarded-proto",
+				strings.HasPrefix(token, ":"):
+				return &refusal{http.StatusBadRequest, "Connection nominates a header that is not the client's to remove"}
+			}
+		}
+	}
+	if count > maxConnectionTokens {
+		return &refusal{http.StatusBadRequest, "too many tokens in Connection"}
 	}
 	return nil
 }

@@ -133,8 +133,10 @@ func TestTrailers(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = w.Write(body)
 		w.(http.Flusher).Flush()
-		for _, name := range []string{"X-Client-Trailer", "X-Guest-Trailer"} {
-			w.Header().Set(http.TrailerPrefix+"X-Echo-"+name, r.Trailer.Get(name))
+		for _, name := range []string{"X-Client-Trailer", "X-Guest-Trailer", "X-Secret"} {
+			if v := r.Trailer.Values(name); len(v) > 0 {
+				w.Header()[http.TrailerPrefix+"X-Echo-"+name] = v
+			}
 		}
 	})
 	tests := []struct {
@@ -151,7 +153,7 @@ func TestTrailers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t, upstream, func(c *bootstrap.Config) { c.HTTP.Trailers, c.Clusters[0].Trailers = tt.on, tt.on })
 			req := f.request("POST", "/", io.NopCloser(strings.NewReader("body")))
-			req.Trailer = http.Header{"X-Client-Trailer": {"sent"}}
+			req.Trailer = http.Header{"X-Client-Trailer": {"sent"}, "X-Secret": {"one", "two"}}
 			resp, err := f.client.Do(req)
 			if err != nil {
 				t.Fatal(err)
@@ -164,6 +166,20 @@ func TestTrailers(t *testing.T) {
 				t.Errorf("trailers (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The filter has the body until the trailers come, and then both are its to change.
+func TestTrailersOfAFilterThatHeldTheBody(t *testing.T) {
+	got := make(chan string, 1)
+	f := start(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- fmt.Sprint(string(body), r.Trailer)
+	}), func(c *bootstrap.Config) { c.HTTP.Trailers, c.Clusters[0].Trailers = true, true })
+	f.raw("POST / HTTP/1.1\r\nHost: a\r\nX-Guest: buffer\r\nTransfer-Encoding: chunked\r\n\r\n" +
+		"4\r\nbody\r\n0\r\nX-Secret: one\r\nX-Kept: 1\r\nx-secret: two\r\n\r\n")
+	if v, want := receive(t, "the request", got), "bodymap[X-Guest-Trailer:[request] X-Kept:[1]]"; v != want {
+		t.Errorf("the upstream got %s, want %s", v, want)
 	}
 }
 

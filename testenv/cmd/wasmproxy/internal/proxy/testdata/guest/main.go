@@ -24,11 +24,12 @@ func (*vm) NewPluginContext(uint32) types.PluginContext { return &plugin{} }
 type plugin struct {
 	types.DefaultPluginContext
 	name    string
+	trap    bool
 	started proxywasm.MetricCounter
 	ended   proxywasm.MetricCounter
 }
 
-// OnPluginStart takes the words "refuse", "tick=MILLISECONDS" and "name=NAME".
+// OnPluginStart takes the words "refuse", "tick=MILLISECONDS", "trap-in-tick" and "name=NAME".
 func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 	var config []byte
 	if size > 0 {
@@ -44,6 +45,8 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 		case "tick":
 			n, _ := strconv.Atoi(value)
 			_ = proxywasm.SetTickPeriodMilliSeconds(uint32(n))
+		case "trap-in-tick":
+			p.trap = true
 		case "name":
 			p.name = value
 		}
@@ -55,6 +58,9 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 }
 
 func (p *plugin) OnTick() {
+	if p.trap {
+		panic("told to trap")
+	}
 	_, _ = proxywasm.DispatchHttpCall("side", callTo("/tick"), nil, nil, 1000, func(int, int, int) {})
 }
 
@@ -153,6 +159,7 @@ func (s *stream) OnHttpRequestBody(size int, end bool) types.Action {
 
 func (s *stream) OnHttpRequestTrailers(int) types.Action {
 	_ = proxywasm.AddHttpRequestTrailer("x-guest-trailer", "request")
+	_ = proxywasm.RemoveHttpRequestTrailer("x-secret")
 	return types.ActionContinue
 }
 
@@ -160,6 +167,8 @@ func (s *stream) OnHttpResponseHeaders(_ int, end bool) types.Action {
 	_ = proxywasm.AddHttpResponseHeader("x-response-by", s.p.name)
 	_ = proxywasm.AddHttpResponseHeader("x-response-end", fmt.Sprint(end))
 	switch s.do {
+	case "hold-response":
+		return types.ActionPause
 	case "deny-response":
 		return deny(451, "withheld\n")
 	case "trap-response":
