@@ -39,9 +39,9 @@ func TestControlPlaneFaults(t *testing.T) {
 		{"down", clusterFunc(func(context.Context, *testenv.CalloutRequest) (*testenv.CalloutResponse, error) {
 			return nil, errors.New("connection refused")
 		}), ""},
-		{"slow", handler(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), "status"},
+		{"slow", handler(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), "timeout"},
 		{"500", handler(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }), "status"},
-		{"401 for a bad gate token", handler(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }), "status"},
+		{"401 for a bad gate token", handler(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }), "unauthorized"},
 		{"204", handler(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }), "status"},
 		{"empty", reply(""), "body"},
 		{"garbage", reply("\xff\x00 not JSON"), "body"},
@@ -57,7 +57,7 @@ func TestControlPlaneFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o := gateOptions("token", tt.cluster)
-			o.PluginConfiguration = []byte(strings.Replace(testConfig, "2000", "50", 1))
+			o.PluginConfiguration = []byte(strings.Replace(testConfig, "30000", "50", 1))
 			h := testenv.New(t, wasmPath, o)
 			unavailable.check(t, h.Do(t, document(bearer(anyKey))))
 			if tt.failure != "" && metric(t, h, "callout_failures."+tt.failure) != 1 {
@@ -104,8 +104,8 @@ func TestRefusesToStart(t *testing.T) {
 			o.PluginConfiguration = []byte(strings.Replace(testConfig, "timeout_ms", "timeout", 1))
 		}, []string{"control_plane.timeout"}},
 		{"two faults", func(o *testenv.Options) {
-			o.PluginConfiguration = []byte(strings.NewReplacer("2000", "0", `"cost": 3`, `"cost": 0.5`).Replace(testConfig))
-		}, []string{"control_plane.timeout_ms", "routes[2].cost"}},
+			o.PluginConfiguration = []byte(strings.NewReplacer("30000", "0", `"cost": 3`, `"cost": 0.5`).Replace(testConfig))
+		}, []string{"control_plane.timeout_ms", "routes[4].cost"}},
 		{"no token", func(o *testenv.Options) { o.Env = nil }, []string{"TOLLGATE_GATE_TOKEN"}},
 		{"token with a line break", func(o *testenv.Options) { o.Env = map[string]string{"TOLLGATE_GATE_TOKEN": "secret\r\nx: y"} }, []string{"TOLLGATE_GATE_TOKEN"}},
 	}

@@ -22,10 +22,12 @@ const (
 )
 
 const testConfig = `{
-  "control_plane": {"cluster": "tollgate", "token_env": "TOLLGATE_GATE_TOKEN", "timeout_ms": 2000},
-  "schemes": {"genrex": {"preset": "genrex"}},
+  "control_plane": {"cluster": "tollgate", "token_env": "TOLLGATE_GATE_TOKEN", "timeout_ms": 30000},
+  "schemes": {"genrex": {"preset": "genrex"}, "vexrail": {"preset": "vexrail"}},
   "routes": [
     {"path": "/healthz", "auth": "none"},
+    {"path": "/v1/chat/completions", "scheme": "vexrail", "cost": 1},
+    {"path": "/v1/models", "scheme": "vexrail", "cost": 0},
     {"prefix": "/v1/free/", "scheme": "genrex", "cost": 0},
     {"prefix": "/v1/document/", "scheme": "genrex", "cost": 3}
   ]

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/plugin/access"
 )
 
@@ -27,10 +28,11 @@ func TestREADMEListsEveryRefusal(t *testing.T) {
 		config.Check([][2]string{{":path", "//"}}).Denial,
 		config.Check([][2]string{{":path", "/nowhere"}}).Denial,
 	}
-	for _, r := range access.Reasons() {
-		if r != access.BadPath && r != access.NoRoute {
+	for _, r := range apikey.Reasons {
+		if r != apikey.KeyPairMismatch && r != apikey.DomainNotVerified {
 			denials = append(denials, config.Schemes[0].Denial(r))
 		}
+		denials = append(denials, config.Schemes[1].Denial(r))
 	}
 	for _, d := range denials {
 		var body struct {
@@ -43,5 +45,26 @@ func TestREADMEListsEveryRefusal(t *testing.T) {
 		if !strings.Contains(string(text), row) {
 			t.Errorf("README.md has no row %q", row)
 		}
+	}
+}
+
+// The README's own example of a scheme has to be one.
+func TestREADMESchemeParses(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "```json\n")
+	example, _, closed := strings.Cut(rest, "```")
+	if !ok || !closed {
+		t.Fatal("README.md has no json block")
+	}
+	schemes, err := apikey.ParseSchemes([]byte(example))
+	if err != nil || len(schemes) != 1 {
+		t.Fatalf("%d schemes, %v", len(schemes), err)
+	}
+	if _, err := schemes[0].Secret.Generate(); err != nil {
+		t.Error(err)
 	}
 }

@@ -16,8 +16,10 @@ const (
 	Refuse Action = iota
 	// Pass: forward the request, having made Decision.Edits.
 	Pass
-	// Ask: send Decision.Acquire to the control plane and hand the outcome to Judge.
+	// Ask: send an acquire for Decision.Digests to the control plane and hand the outcome to Judge.
 	Ask
+	// Answer: send Decision.Answer; the request was a CORS preflight.
+	Answer
 )
 
 // Decision is the verdict on one request. The zero value refuses with no denial set; Check never returns it.
@@ -27,11 +29,32 @@ type Decision struct {
 	Denial *Denial
 	// Route is set unless no route was found.
 	Route *Route
-	// Digest is SHA-256 of the key that was offered, set when Action is Ask.
-	Digest apikey.Digest
+	// Digests are SHA-256 of each part of the key that was offered, set when Action is Ask.
+	Digests []apikey.Digest
 	// Edits are made to the request headers before it goes upstream, whatever Judge says later.
 	Edits Edits
+	// Conversation says what became of the scheme's conversation header.
+	Conversation Conversation
+	// Answer is the response to a preflight, set when Action is Answer: status 204 and these headers.
+	Answer [][2]string
+	// Unpaid: the request passes although nobody could decide, and has to be reported.
+	Unpaid bool
 }
+
+// Conversation is what became of a request's conversation header.
+type Conversation uint8
+
+const (
+	// NoConversation: there was none, or the route's scheme has none.
+	NoConversation Conversation = iota
+	// ConversationPassed: it goes upstream as it came.
+	ConversationPassed
+	// ConversationRemoved: it was repeated, too long or not visible ASCII, and goes nowhere.
+	ConversationRemoved
+)
+
+// maxConversationLen bounds a conversation id, in characters.
+const maxConversationLen = 128
 
 // Edits are changes to the request headers: first every name in Remove goes, with all its values, then Add
 // is appended.
@@ -43,93 +66,146 @@ type Edits struct {
 // Prefix of the headers that only Tollgate may set.
 const identityPrefix = "x-tollgate-"
 
-// The identity headers an upstream gets.
+// The identity headers an upstream gets, and what a client may be shown.
 const (
 	HeaderAccount = "x-tollgate-account-id"
 	HeaderProject = "x-tollgate-project-id"
 	HeaderKey     = "x-tollgate-key-id"
 	HeaderCost    = "x-tollgate-cost"
+
+	HeaderRemaining = "x-credits-remaining"
 )
 
 // Check reads the headers of one request, pseudo-headers included, in the order and spelling in which the
 // proxy has them, and decides what to do. It keeps no reference to them beyond the strings in the result.
 func (c *Config) Check(headers [][2]string) Decision {
-	method, target, authorityOK := pseudo(headers)
-	path, ok := routePath(target)
+	t := readTarget(headers)
+	path, ok := routePath(t.path)
 	if !ok {
 		return Decision{Denial: badPath}
 	}
-	route := c.route(method, path)
+	if d, ok := c.preflight(t, path, headers); ok {
+		return d
+	}
+	route := c.route(t.method, path)
 	if route == nil {
 		return Decision{Denial: noRoute}
 	}
 	d := Decision{Route: route}
-	if route.Scheme == nil {
-		if !authorityOK {
-			d.Denial = badAuthority
-			return d
-		}
+	switch {
+	case route.Scheme == nil && !t.authorityOK:
+		d.Denial = badAuthority
+	case route.Scheme == nil:
 		d.Action = Pass
 		d.Edits = c.editsForOpenRoute(headers)
-		return d
+	case !t.authorityOK:
+		d.Denial = route.Scheme.Denial(apikey.InvalidRequest)
+	default:
+		c.authenticate(&d, headers)
 	}
-	if !authorityOK {
-		d.Denial = route.Scheme.Denial(InvalidRequest)
-		return d
-	}
-	found := credentials{scheme: route.Scheme}
+	return d
+}
+
+// authenticate reads the one key that the headers offer for the scheme of d's route.
+func (c *Config) authenticate(d *Decision, headers [][2]string) {
+	scheme := d.Route.Scheme
+	found := credentials{scheme: scheme}
+	conversations, conversation := 0, ""
 	for _, h := range headers {
 		name := canonicalName(h[0])
 		found.add(name, h[0], h[1])
-		if strings.HasPrefix(name, identityPrefix) || c.credentialName(name) {
+		if c.private(name) {
 			d.Edits.remove(h[0])
 		}
+		if name == scheme.ConversationHeader && name != "" {
+			conversations++
+			conversation = h[1]
+			if h[0] != name {
+				conversation = ""
+			}
+		}
 	}
-	key, reason, ok := found.key()
-	if !ok {
-		d.Denial = route.Scheme.Denial(reason)
-		return d
+	parts, reason := found.key()
+	if reason != "" {
+		d.Denial = scheme.Denial(reason)
+		return
 	}
 	d.Action = Ask
-	d.Digest = apikey.DigestOf(key)
-	return d
+	for i := range scheme.Formats() {
+		d.Digests = append(d.Digests, apikey.DigestOf(parts[i]))
+	}
+	if conversations > 0 {
+		d.Conversation = ConversationPassed
+		if conversations > 1 || !validConversation(conversation) {
+			d.Conversation = ConversationRemoved
+			for _, h := range headers {
+				if canonicalName(h[0]) == scheme.ConversationHeader {
+					d.Edits.remove(h[0])
+				}
+			}
+		}
+	}
+}
+
+func validConversation(id string) bool {
+	for i := 0; i < len(id); i++ {
+		if id[i] < 0x21 || id[i] > 0x7e {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxConversationLen
 }
 
 // Judge turns the control plane's reply to a request that Check said to Ask about into Pass or Refuse. A nil
 // reply means that nobody could decide.
 func (d *Decision) Judge(reply *api.AcquireReply) Decision {
 	out := Decision{Route: d.Route}
-	if reply == nil {
-		out.Denial = d.Route.Scheme.Denial(Unavailable)
+	var reason apikey.Reason
+	switch {
+	case reply == nil:
+		reason = apikey.Unavailable
+	case reply.Verdict == api.Granted && reply.Lease != nil:
+		out.Action = Pass
+		out.Edits.Add = identity(reply.Lease, d.Route.costText)
+		return out
+	default:
+		reason = reasonOf(reply.Verdict)
+	}
+	if reason == apikey.Unavailable && d.Route.FailOpen {
+		out.Action = Pass
+		out.Unpaid = true
 		return out
 	}
-	if reply.Verdict != api.Granted || reply.Lease == nil {
-		out.Denial = d.Route.Scheme.Denial(reasonOf(reply.Verdict))
-		return out
-	}
-	out.Action = Pass
-	out.Edits.Add = [][2]string{
-		{HeaderAccount, reply.Lease.Account},
-		{HeaderKey, reply.Lease.Key},
-		{HeaderCost, d.Route.costText},
-	}
-	if reply.Lease.Project != "" {
-		out.Edits.Add = append(out.Edits.Add, [2]string{HeaderProject, reply.Lease.Project})
-	}
+	out.Denial = d.Route.Scheme.Denial(reason)
 	return out
 }
 
-// pseudo returns method and path, and whether the request names exactly one authority. Envoy folds Host into
-// :authority; a host that does not may show both, and then they have to agree.
-func pseudo(headers [][2]string) (method, path string, authorityOK bool) {
+func identity(lease *api.Lease, cost string) [][2]string {
+	headers := [][2]string{{HeaderAccount, lease.Account}, {HeaderKey, lease.Key}, {HeaderCost, cost}}
+	if lease.Project != "" {
+		headers = append(headers, [2]string{HeaderProject, lease.Project})
+	}
+	return headers
+}
+
+// target is where a request wants to go.
+type target struct {
+	method, path string
+	// authorityOK: the request names exactly one authority. Envoy folds Host into :authority; a host that does
+	// not may show both, and then they have to agree.
+	authorityOK bool
+}
+
+func readTarget(headers [][2]string) target {
+	var t target
 	authorities, hosts := 0, 0
 	var authority, host string
 	for _, h := range headers {
 		switch h[0] {
 		case ":method":
-			method = h[1]
+			t.method = h[1]
 		case ":path":
-			path = h[1]
+			t.path = h[1]
 		case ":authority":
 			authorities++
 			authority = h[1]
@@ -138,13 +214,30 @@ func pseudo(headers [][2]string) (method, path string, authorityOK bool) {
 			host = h[1]
 		}
 	}
-	ok := authorities <= 1 && hosts <= 1 && (authorities == 0 || hosts == 0 || authority == host)
-	return method, path, ok && !strings.Contains(authority, ",") && !strings.Contains(host, ",")
+	t.authorityOK = authorities <= 1 && hosts <= 1 && (authorities == 0 || hosts == 0 || authority == host) &&
+		!strings.Contains(authority, ",") && !strings.Contains(host, ",")
+	return t
 }
 
-// credentialName reports whether any configured scheme takes keys from the header of that canonical name.
-func (c *Config) credentialName(name string) bool {
-	return slices.Contains(c.credentialNames, name)
+// private reports whether a header of that canonical name must not reach the upstream of a route with a scheme:
+// what only Tollgate may set, and what any configured scheme takes keys from.
+func (c *Config) private(name string) bool {
+	return strings.HasPrefix(name, identityPrefix) || slices.Contains(c.credentialNames, name)
+}
+
+// CheckTrailers returns the edits that a request's trailers need before they go upstream on route: no key and no
+// identity header passes there either. Keys are never read from trailers.
+func (c *Config) CheckTrailers(route *Route, trailers [][2]string) Edits {
+	if route == nil || route.Scheme == nil {
+		return c.editsForOpenRoute(trailers)
+	}
+	var e Edits
+	for _, h := range trailers {
+		if c.private(canonicalName(h[0])) {
+			e.remove(h[0])
+		}
+	}
+	return e
 }
 
 // editsForOpenRoute removes what must never pass an unauthenticated route: identity headers, and values that
@@ -153,35 +246,44 @@ func (c *Config) editsForOpenRoute(headers [][2]string) Edits {
 	var e Edits
 	for _, h := range headers {
 		name := canonicalName(h[0])
-		if strings.HasPrefix(name, identityPrefix) || c.credentialName(name) && c.holdsKey(h[1]) {
+		if strings.HasPrefix(name, identityPrefix) || c.private(name) && c.holdsKey(h[1]) {
 			e.remove(h[0])
 		}
 	}
 	for _, h := range headers {
 		name := canonicalName(h[0])
-		if c.credentialName(name) && !c.holdsKey(h[1]) && slices.Contains(e.Remove, h[0]) {
+		if !strings.HasPrefix(name, identityPrefix) && slices.Contains(e.Remove, h[0]) && !c.holdsKey(h[1]) {
 			e.Add = append(e.Add, h)
 		}
 	}
 	return e
 }
 
-// holdsKey reports whether a key of any configured scheme stands anywhere in value.
+// holdsKey reports whether a secret of any configured scheme stands anywhere in value. Whether its checksum is
+// right does not matter here.
 func (c *Config) holdsKey(value string) bool {
 	for _, s := range c.Schemes {
-		size := len(s.Format.Prefix) + s.Format.Length
-		for rest := value; ; rest = rest[1:] {
-			at := strings.Index(rest, s.Format.Prefix)
-			if at < 0 || len(rest) < at+size {
-				break
-			}
-			rest = rest[at:]
-			if s.Format.Match(rest[:size]) {
+		for _, f := range s.Formats() {
+			if contains(*f, value) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func contains(f apikey.Format, value string) bool {
+	f.Checksum = false
+	for rest := value; ; rest = rest[1:] {
+		at := strings.Index(rest, f.Prefix)
+		if at < 0 || len(rest) < at+f.Size() {
+			return false
+		}
+		rest = rest[at:]
+		if f.Match(rest[:f.Size()]) {
+			return true
+		}
+	}
 }
 
 func (e *Edits) remove(name string) {

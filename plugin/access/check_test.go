@@ -1,10 +1,13 @@
 package access
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
@@ -20,61 +23,62 @@ func TestCredentialRules(t *testing.T) {
 	c := mustConfig(t, goodConfig)
 	auth := func(v string) [2]string { return [2]string{"authorization", v} }
 	xkey := func(v string) [2]string { return [2]string{"x-api-key", v} }
-	const ask = Reason(0xff)
+	const ask = apikey.Reason("ask")
 	tests := []struct {
 		name    string
 		headers [][2]string
-		want    Reason
+		want    apikey.Reason
 	}{
-		{"1 none", nil, MissingCredential},
+		{"1 none", nil, apikey.MissingCredential},
 		{"2 bearer", [][2]string{auth("Bearer " + goodKey)}, ask},
 		{"2 scheme in any case", [][2]string{auth("bEARER " + goodKey)}, ask},
 		{"2 several spaces", [][2]string{auth("Bearer    " + goodKey)}, ask},
-		{"2 tab as separator", [][2]string{auth("Bearer\t" + goodKey)}, InvalidKey},
+		{"2 tab as separator", [][2]string{auth("Bearer\t" + goodKey)}, apikey.InvalidKey},
 		{"3 x-api-key", [][2]string{xkey(goodKey)}, ask},
-		{"3 bearer in x-api-key", [][2]string{xkey("Bearer " + goodKey)}, InvalidKey},
+		{"3 bearer in x-api-key", [][2]string{xkey("Bearer " + goodKey)}, apikey.InvalidKey},
 		{"3 header name in odd case", [][2]string{{"X-API-Key", goodKey}}, ask},
-		{"4 two authorization", [][2]string{auth("Bearer " + goodKey), auth("Bearer " + goodKey)}, InvalidRequest},
-		{"4 two x-api-key", [][2]string{xkey(goodKey), xkey(goodKey)}, InvalidRequest},
-		{"5 joined values", [][2]string{xkey(goodKey + "," + goodKey)}, InvalidRequest},
-		{"5 joined bearers", [][2]string{auth("Bearer " + goodKey + ", Bearer " + goodKey)}, InvalidRequest},
-		{"5 precedes 17", [][2]string{auth(`Digest username="a", realm="b"`)}, InvalidRequest},
-		{"6 both sources", [][2]string{auth("Bearer " + goodKey), xkey(goodKey)}, InvalidRequest},
+		{"4 two authorization", [][2]string{auth("Bearer " + goodKey), auth("Bearer " + goodKey)}, apikey.InvalidRequest},
+		{"4 two x-api-key", [][2]string{xkey(goodKey), xkey(goodKey)}, apikey.InvalidRequest},
+		{"5 joined values", [][2]string{xkey(goodKey + "," + goodKey)}, apikey.InvalidRequest},
+		{"5 joined bearers", [][2]string{auth("Bearer " + goodKey + ", Bearer " + goodKey)}, apikey.InvalidRequest},
+		{"5 precedes 17", [][2]string{auth(`Digest username="a", realm="b"`)}, apikey.InvalidRequest},
+		{"6 both sources", [][2]string{auth("Bearer " + goodKey), xkey(goodKey)}, apikey.InvalidRequest},
 		{"7 other schemes' headers are not judged", [][2]string{auth("Bearer " + goodKey), {"x-secret-key", "sk_live_x"}}, ask},
-		{"11 empty", [][2]string{xkey("")}, MissingCredential},
-		{"11 spaces", [][2]string{auth("  ")}, MissingCredential},
-		{"11 empty counts for 6", [][2]string{auth(""), xkey(goodKey)}, InvalidRequest},
-		{"12 bearer alone", [][2]string{auth("Bearer")}, MissingCredential},
-		{"12 bearer and space", [][2]string{auth("Bearer ")}, MissingCredential},
-		{"13 short", [][2]string{xkey(goodKey[:54])}, InvalidKey},
-		{"13 long", [][2]string{xkey(goodKey + "0")}, InvalidKey},
-		{"13 prefix", [][2]string{xkey("grx_pk_" + goodKey[7:])}, InvalidKey},
-		{"13 upper-case hex", [][2]string{xkey(goodKey[:54] + "F")}, InvalidKey},
-		{"13 upper-case prefix", [][2]string{xkey("GRX_SK_" + goodKey[7:])}, InvalidKey},
-		{"13 percent-encoded", [][2]string{xkey("grx%5Fsk_" + goodKey[7:])}, InvalidKey},
-		{"13 quoted", [][2]string{auth(`Bearer "` + goodKey + `"`)}, InvalidKey},
-		{"14 space after", [][2]string{auth("Bearer " + goodKey + " ")}, InvalidKey},
-		{"14 second token", [][2]string{auth("Bearer " + goodKey + " x")}, InvalidKey},
-		{"14 tab after", [][2]string{xkey(goodKey + "\t")}, InvalidKey},
-		{"15 NUL", [][2]string{xkey(goodKey[:54] + "\x00")}, InvalidKey},
-		{"15 UTF-8", [][2]string{xkey(goodKey[:53] + "é")}, InvalidKey},
-		{"15 NBSP", [][2]string{auth("Bearer\u00a0" + goodKey)}, MissingCredential},
-		{"16 over 256 bytes", [][2]string{xkey(strings.Repeat("a", 257))}, InvalidKey},
-		{"16 8 KiB", [][2]string{auth("Bearer " + strings.Repeat("a", 8192))}, InvalidKey},
-		{"17 basic", [][2]string{auth("Basic dXNlcjpwYXNz")}, MissingCredential},
-		{"17 raw key", [][2]string{auth(goodKey)}, MissingCredential},
-		{"18 basic and x-api-key", [][2]string{auth("Basic dXNlcjpwYXNz"), xkey(goodKey)}, InvalidRequest},
-		{"19 underscore twin alone", [][2]string{{"x_api_key", goodKey}}, InvalidRequest},
-		{"19 underscore twin beside", [][2]string{xkey(goodKey), {"X_Api_Key", goodKey}}, InvalidRequest},
-		{"23 two authorities", [][2]string{{":authority", "api.test"}, xkey(goodKey)}, InvalidRequest},
-		{"23 differing host", [][2]string{{"host", "other.test"}, xkey(goodKey)}, InvalidRequest},
+		{"11 empty", [][2]string{xkey("")}, apikey.MissingCredential},
+		{"11 spaces", [][2]string{auth("  ")}, apikey.MissingCredential},
+		{"11 empty counts for 6", [][2]string{auth(""), xkey(goodKey)}, apikey.InvalidRequest},
+		{"12 bearer alone", [][2]string{auth("Bearer")}, apikey.MissingCredential},
+		{"12 bearer and space", [][2]string{auth("Bearer ")}, apikey.MissingCredential},
+		{"13 short", [][2]string{xkey(goodKey[:54])}, apikey.InvalidKey},
+		{"13 long", [][2]string{xkey(goodKey + "0")}, apikey.InvalidKey},
+		{"13 prefix", [][2]string{xkey("grx_pk_" + goodKey[7:])}, apikey.InvalidKey},
+		{"13 upper-case hex", [][2]string{xkey(goodKey[:54] + "F")}, apikey.InvalidKey},
+		{"13 upper-case prefix", [][2]string{xkey("GRX_SK_" + goodKey[7:])}, apikey.InvalidKey},
+		{"13 percent-encoded", [][2]string{xkey("grx%5Fsk_" + goodKey[7:])}, apikey.InvalidKey},
+		{"13 quoted", [][2]string{auth(`Bearer "` + goodKey + `"`)}, apikey.InvalidKey},
+		{"14 space after", [][2]string{auth("Bearer " + goodKey + " ")}, apikey.InvalidKey},
+		{"14 second token", [][2]string{auth("Bearer " + goodKey + " x")}, apikey.InvalidKey},
+		{"14 tab after", [][2]string{xkey(goodKey + "\t")}, apikey.InvalidKey},
+		{"15 NUL", [][2]string{xkey(goodKey[:54] + "\x00")}, apikey.InvalidKey},
+		{"15 UTF-8", [][2]string{xkey(goodKey[:53] + "é")}, apikey.InvalidKey},
+		{"15 NBSP", [][2]string{auth("Bearer\u00a0" + goodKey)}, apikey.InvalidKey},
+		{"16 over 256 bytes", [][2]string{xkey(strings.Repeat("a", 257))}, apikey.InvalidKey},
+		{"16 8 KiB", [][2]string{auth("Bearer " + strings.Repeat("a", 8192))}, apikey.InvalidKey},
+		{"17 basic", [][2]string{auth("Basic dXNlcjpwYXNz")}, apikey.MissingCredential},
+		{"17 a long ticket of another scheme", [][2]string{auth("Negotiate " + strings.Repeat("a", 8192))}, apikey.MissingCredential},
+		{"17 raw key", [][2]string{auth(goodKey)}, apikey.MissingCredential},
+		{"18 basic and x-api-key", [][2]string{auth("Basic dXNlcjpwYXNz"), xkey(goodKey)}, apikey.InvalidRequest},
+		{"19 underscore twin alone", [][2]string{{"x_api_key", goodKey}}, apikey.InvalidRequest},
+		{"19 underscore twin beside", [][2]string{xkey(goodKey), {"X_Api_Key", goodKey}}, apikey.InvalidRequest},
+		{"23 two authorities", [][2]string{{":authority", "api.test"}, xkey(goodKey)}, apikey.InvalidRequest},
+		{"23 differing host", [][2]string{{"host", "other.test"}, xkey(goodKey)}, apikey.InvalidRequest},
 		{"23 same host", [][2]string{{"host", "api.test"}, xkey(goodKey)}, ask},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d := c.Check(request("/v1/document/create", tt.headers...))
 			if tt.want == ask {
-				if d.Action != Ask || d.Digest != apikey.DigestOf(goodKey) {
+				if d.Action != Ask || len(d.Digests) != 1 || d.Digests[0] != apikey.DigestOf(goodKey) {
 					t.Errorf("Check = %+v, want to ask for the good key", d)
 				}
 				return
@@ -84,6 +88,25 @@ func TestCredentialRules(t *testing.T) {
 			}
 		})
 	}
+}
+
+// However a path is escaped, it is one path with one price.
+func TestEverySpellingOfAPathIsOneRoute(t *testing.T) {
+	c := mustConfig(t, strings.Replace(goodConfig, `"prefix": "/v1/document/"`, `"path": "/v1/a b:c/é~{x}"`, 1))
+	rapid.Check(t, func(t *rapid.T) {
+		var b strings.Builder
+		for _, r := range []byte("/v1/a b:c/é~{x}") {
+			if r != '/' && rapid.Bool().Draw(t, "escape") {
+				fmt.Fprintf(&b, rapid.SampledFrom([]string{"%%%02x", "%%%02X"}).Draw(t, "case"), r)
+			} else {
+				b.WriteByte(r)
+			}
+		}
+		d := c.Check([][2]string{{":method", "POST"}, {":path", b.String()}, {":authority", "a"}})
+		if d.Route != c.Routes[2] {
+			t.Fatalf("%q is not on the route: %+v", b.String(), d)
+		}
+	})
 }
 
 // No header of any bytes may panic, and only the good key may be asked for.
@@ -149,7 +172,7 @@ func TestJudge(t *testing.T) {
 		{"inactive key", &api.AcquireReply{Verdict: api.InactiveKey}, 401, "INVALID_API_KEY"},
 		{"account", &api.AcquireReply{Verdict: api.AccountNotActive}, 403, "ACCOUNT_DISABLED"},
 		{"credits", &api.AcquireReply{Verdict: api.InsufficientCredits}, 402, "INSUFFICIENT_CREDITS"},
-		{"a pair's verdict", &api.AcquireReply{Verdict: api.KeyPairMismatch}, 503, "SERVICE_UNAVAILABLE"},
+		{"voided", &api.AcquireReply{Verdict: api.Voided}, 503, "SERVICE_UNAVAILABLE"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,7 +201,8 @@ func TestMalformedAndUnknownKeysLookTheSame(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	c := mustConfig(t, goodConfig)
+	c := mustConfig(t, strings.Replace(goodConfig, `{"prefix"`,
+		`{"path": "/v1/document/a:b", "scheme": "genrex", "cost": 50}, {"path": "/v1/document/é", "scheme": "genrex", "cost": 50}, {"prefix"`, 1))
 	tests := []struct {
 		method, target, want string // the route's label, or the refusal's reason
 	}{
@@ -190,6 +214,11 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/document/", "/v1/document/"},
 		{"POST", "/v1/d%6fcument/create", "/v1/document/"},
 		{"POST", "/v1/document/a%20b", "/v1/document/"},
+		{"POST", "/v1/document/a:b", "/v1/document/a:b"},
+		{"POST", "/v1/document/a%3Ab", "/v1/document/a:b"},
+		{"POST", "/v1/document/%61%3ab", "/v1/document/a:b"},
+		{"POST", "/v1/%64ocument/%C3%A9", "/v1/document/é"},
+		{"POST", "/v1/document/a;b", "/v1/document/"},
 		{"POST", "/v1/document", "no_route"},
 		{"POST", "/V1/document/", "no_route"},
 		{"POST", "/v1//document/", "bad_path"},
@@ -198,6 +227,9 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1/document/..", "bad_path"},
 		{"POST", "/v1/document/%2e%2E/x", "bad_path"},
 		{"POST", "/v1/document/.%2e", "bad_path"},
+		{"POST", "/v1/document/..;/x", "bad_path"},
+		{"POST", "/v1/document/.%2e%3Bx=1/x", "bad_path"},
+		{"POST", "/v1/document/;/x", "bad_path"},
 		{"POST", "/v1/document/a%2fb", "bad_path"},
 		{"POST", "/v1/document/a%5Cb", "bad_path"},
 		{"POST", `/v1/document/a\b`, "bad_path"},
@@ -216,7 +248,7 @@ func TestRoutes(t *testing.T) {
 			if d.Route != nil {
 				got = d.Route.Label
 			} else {
-				got = d.Denial.Reason.String()
+				got = string(d.Denial.Reason)
 			}
 			if got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
@@ -225,14 +257,13 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func TestEveryReasonHasANameAndADenial(t *testing.T) {
-	s := genrex("genrex")
-	for _, r := range Reasons() {
-		if strings.HasPrefix(r.String(), "reason_") {
-			t.Errorf("reason %d has no name", r)
-		}
-		if d := s.Denial(r); d == nil || d.Status < 400 {
-			t.Errorf("%s has no denial", r)
+func TestEverySchemeHasADenialForEveryReason(t *testing.T) {
+	for _, preset := range apikey.Presets() {
+		s := newScheme(preset)
+		for _, r := range apikey.Reasons {
+			if d := s.Denial(r); d == nil || d.Reason != r || d.Status < 400 || !json.Valid(d.Body) {
+				t.Errorf("%s: denial for %s is %+v", s.Name, r, d)
+			}
 		}
 	}
 }

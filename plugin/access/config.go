@@ -1,16 +1,17 @@
 package access
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/apikey"
+	"github.com/tollgate/tollgate/controlplane/apikey/strictjson"
 )
 
 // ErrConfig is wrapped by every problem that ParseConfig reports.
-var ErrConfig = errors.New("invalid filter configuration")
+var ErrConfig = strictjson.ErrInvalid
 
 // Config is a filter configuration that has been read and found whole. It is immutable.
 type Config struct {
@@ -21,6 +22,8 @@ type Config struct {
 	Routes []*Route
 	// Default serves requests that no route matches; nil refuses them.
 	Default *Route
+	// CreditsHeader: clients are shown what is left, approximately, in x-credits-remaining.
+	CreditsHeader bool
 
 	credentialNames []string
 }
@@ -40,7 +43,16 @@ const (
 	DefaultTokenEnv      = "TOLLGATE_GATE_TOKEN"
 	DefaultTimeoutMillis = 500
 	MaxTimeoutMillis     = 60_000
-	MaxConfigBytes       = 1 << 20
+)
+
+// Preflight is what happens to a CORS preflight on a route with a scheme. It is never charged.
+type Preflight string
+
+// The policies. PreflightDeny, the default, refuses it as a request without a credential.
+const (
+	PreflightDeny   Preflight = "deny"
+	PreflightPass   Preflight = "pass"
+	PreflightAnswer Preflight = "answer"
 )
 
 // Route is one entry of the price list.
@@ -53,6 +65,9 @@ type Route struct {
 	Cost int64
 	// Mode is how credits are taken.
 	Mode api.Mode
+	// FailOpen: a request that nobody can decide upon is let through and reported as unpaid.
+	FailOpen  bool
+	Preflight Preflight
 
 	path     string
 	prefix   bool
@@ -62,178 +77,188 @@ type Route struct {
 
 // ParseConfig reads the filter's JSON configuration. It is strict: an unknown, repeated, missing or misspelt
 // field and a value of the wrong type or range are errors. Every problem is reported, joined, each naming the
-// field by its path and saying what was expected, and wrapping ErrConfig. No value is echoed but names that
-// the operator has to find again, so a secret pasted into the wrong field is not printed.
+// field by its path and saying what was expected, and wrapping ErrConfig. No value is echoed, so a secret pasted
+// into the wrong field is not printed.
 func ParseConfig(data []byte) (*Config, error) {
-	if len(data) > MaxConfigBytes {
-		return nil, &Problem{Field: "configuration", Want: "at most 1 MiB"}
-	}
-	root, err := parseJSON(data)
+	root, err := strictjson.Parse(data)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{}
+	r := reader{&strictjson.Reader{}}
 	cfg := r.config(root)
-	if len(r.problems) > 0 {
-		return nil, errors.Join(r.problems...)
+	if err := r.Err(); err != nil {
+		return nil, err
 	}
 	return cfg, nil
 }
 
-func (r *reader) config(root value) *Config {
-	o := r.object("configuration", root, "control_plane", "schemes", "routes", "default")
+// reader reads the parts of a configuration.
+type reader struct {
+	*strictjson.Reader
+}
+
+func (r reader) config(root strictjson.Value) *Config {
+	o := r.Object(strictjson.Root, root, "control_plane", "schemes", "routes", "default", "credits_header")
 	cfg := &Config{ControlPlane: r.controlPlane(o)}
 	byName := r.schemes(cfg, o)
-	if v, ok := o.required("routes"); ok {
-		for i, item := range r.array("routes", v) {
-			cfg.Routes = append(cfg.Routes, r.route("routes["+strconv.Itoa(i)+"]", item, byName, true))
+	if v, ok := o.Required("routes"); ok {
+		for i, item := range r.Array("routes", v) {
+			cfg.Routes = append(cfg.Routes, r.route(strictjson.Index("routes", i), item, byName, true))
 		}
 	}
-	if v, ok := o.optional("default"); ok {
+	if v, ok := o.Optional("default"); ok {
 		cfg.Default = r.route("default", v, byName, false)
 	}
+	if v, ok := o.Optional("credits_header"); ok {
+		cfg.CreditsHeader = r.Bool("credits_header", v)
+	}
 	for _, s := range cfg.Schemes {
-		if s.Bearer {
-			cfg.credentialNames = append(cfg.credentialNames, "authorization")
-		}
-		if s.Header != "" {
-			cfg.credentialNames = append(cfg.credentialNames, s.Header)
-		}
+		cfg.credentialNames = append(cfg.credentialNames, s.Headers()...)
 	}
 	return cfg
 }
 
-func (r *reader) controlPlane(root *object) ControlPlane {
+func (r reader) controlPlane(root *strictjson.Object) ControlPlane {
 	cp := ControlPlane{TokenEnv: DefaultTokenEnv, TimeoutMillis: DefaultTimeoutMillis}
-	v, ok := root.required("control_plane")
+	v, ok := root.Required("control_plane")
 	if !ok {
 		return cp
 	}
-	o := r.object("control_plane", v, "cluster", "token_env", "timeout_ms")
-	if v, ok := o.required("cluster"); ok {
-		cp.Cluster = r.text("control_plane.cluster", v)
+	o := r.Object("control_plane", v, "cluster", "token_env", "timeout_ms")
+	if v, ok := o.Required("cluster"); ok {
+		cp.Cluster = r.Text(o.Path("cluster"), v)
 	}
-	if v, ok := o.optional("token_env"); ok {
-		cp.TokenEnv = r.text("control_plane.token_env", v)
+	if v, ok := o.Optional("token_env"); ok {
+		cp.TokenEnv = r.Text(o.Path("token_env"), v)
+		if strings.Contains(cp.TokenEnv, "=") {
+			r.Problem(o.Path("token_env"), "the name of an environment variable")
+		}
 	}
-	if v, ok := o.optional("timeout_ms"); ok {
-		cp.TimeoutMillis = uint32(r.integer("control_plane.timeout_ms", v, 1, MaxTimeoutMillis))
+	if v, ok := o.Optional("timeout_ms"); ok {
+		cp.TimeoutMillis = uint32(r.Integer(o.Path("timeout_ms"), v, 1, MaxTimeoutMillis))
 	}
 	return cp
 }
 
-func (r *reader) schemes(cfg *Config, root *object) map[string]*Scheme {
+func (r reader) schemes(cfg *Config, root *strictjson.Object) map[string]*Scheme {
 	byName := map[string]*Scheme{}
-	v, ok := root.optional("schemes")
+	v, ok := root.Optional("schemes")
 	if !ok {
 		return byName
 	}
-	for _, m := range r.object("schemes", v, anyField).members {
-		field := "schemes." + m.name
-		if m.name == "" || len(m.name) > api.MaxSchemeLen || strings.ContainsFunc(m.name, notNameRune) {
-			r.problem("schemes", "names of 1 to 64 characters from a-z, 0-9, _ and -")
-			continue
-		}
-		o := r.object(field, m.value, "preset")
-		v, ok := o.required("preset")
-		if !ok {
-			continue
-		}
-		preset, ok := presets[r.text(field+".preset", v)]
-		if !ok {
-			r.problem(field+".preset", `the name of a preset: "genrex"`)
-			continue
-		}
-		s := preset(m.name)
-		byName[m.name] = s
-		cfg.Schemes = append(cfg.Schemes, s)
+	for _, s := range apikey.ReadSchemes(r.Reader, "schemes", v) {
+		byName[s.Name] = newScheme(s)
+		cfg.Schemes = append(cfg.Schemes, byName[s.Name])
 	}
 	return byName
 }
 
-func notNameRune(c rune) bool {
-	return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-'
-}
-
 // route reads one route; matched says whether it has to say which requests it is for.
-func (r *reader) route(field string, v value, schemes map[string]*Scheme, matched bool) *Route {
-	fields := []string{"scheme", "auth", "cost", "mode"}
+func (r reader) route(field string, v strictjson.Value, schemes map[string]*Scheme, matched bool) *Route {
+	fields := []string{"scheme", "auth", "cost", "mode", "failure_mode", "preflight"}
 	if matched {
 		fields = append(fields, "path", "prefix", "methods")
 	}
-	o := r.object(field, v, fields...)
-	route := &Route{Label: "default", Mode: api.ModeStrict}
+	o := r.Object(field, v, fields...)
+	route := &Route{Label: "default", Mode: api.ModeStrict, Preflight: PreflightDeny}
 	if matched {
-		r.match(field, o, route)
+		r.match(o, route)
 	}
-	r.routeScheme(field, o, schemes, route)
-	if v, ok := o.optional("mode"); ok && r.text(field+".mode", v) != string(api.ModeStrict) {
-		r.problem(field+".mode", `"strict"`)
-	}
+	r.credential(o, schemes, route)
 	return route
 }
 
-func (r *reader) match(field string, o *object, route *Route) {
-	path, hasPath := o.optional("path")
-	prefix, hasPrefix := o.optional("prefix")
+func (r reader) match(o *strictjson.Object, route *Route) {
+	path, hasPath := o.Optional("path")
+	prefix, hasPrefix := o.Optional("prefix")
 	switch {
 	case hasPath == hasPrefix:
-		r.problem(field, `exactly one of "path" and "prefix"`)
+		r.Problem(o.Field, `exactly one of "path" and "prefix"`)
 		return
 	case hasPath:
-		route.path = r.text(field+".path", path)
+		route.path = r.Text(o.Path("path"), path)
 	default:
 		route.prefix = true
-		route.path = r.text(field+".prefix", prefix)
+		route.path = r.Text(o.Path("prefix"), prefix)
 	}
-	if clean, ok := routePath(route.path); !ok || clean != route.path {
-		r.problem(field, "a path that starts with / and has no query, empty or dot segments, or escapes of unreserved characters")
+	clean, ok := routePath(route.path)
+	if !ok || strings.ContainsAny(route.path, "?%") {
+		r.Problem(o.Field, "a path that starts with /, without a query, escapes, empty or dot segments; write é or a space as it is")
 	}
+	route.path = clean
 	route.Label = route.path
-	if v, ok := o.optional("methods"); ok {
-		items := r.array(field+".methods", v)
-		if len(items) == 0 {
-			r.problem(field+".methods", "at least one method")
-		}
-		for i, item := range items {
-			name := field + ".methods[" + strconv.Itoa(i) + "]"
-			method := r.text(name, item)
-			if strings.ContainsFunc(method, func(c rune) bool { return c < 'A' || c > 'Z' }) {
-				r.problem(name, "a method in upper-case letters")
-			}
-			route.methods = append(route.methods, method)
-		}
+	if v, ok := o.Optional("methods"); ok {
+		route.methods = r.methods(o.Path("methods"), v)
 	}
 }
 
-func (r *reader) routeScheme(field string, o *object, schemes map[string]*Scheme, route *Route) {
-	name, hasScheme := o.optional("scheme")
-	auth, hasAuth := o.optional("auth")
-	cost, hasCost := o.optional("cost")
+func (r reader) methods(field string, v strictjson.Value) []string {
+	var methods []string
+	for i, item := range r.Array(field, v) {
+		method := r.Text(strictjson.Index(field, i), item)
+		if strings.ContainsFunc(method, func(c rune) bool { return c < 'A' || c > 'Z' }) {
+			r.Problem(strictjson.Index(field, i), "a method in upper-case letters")
+		}
+		methods = append(methods, method)
+	}
+	if len(methods) == 0 {
+		r.Problem(field, "at least one method")
+	}
+	return methods
+}
+
+// priced are the fields that mean something on a route with a scheme alone.
+var priced = []string{"cost", "mode", "failure_mode", "preflight"}
+
+func (r reader) credential(o *strictjson.Object, schemes map[string]*Scheme, route *Route) {
+	name, hasScheme := o.Optional("scheme")
+	auth, hasAuth := o.Optional("auth")
 	if hasScheme == hasAuth {
-		r.problem(field, `exactly one of "scheme" and "auth"`)
+		r.Problem(o.Field, `exactly one of "scheme" and "auth"`)
 		return
 	}
 	if hasAuth {
-		if r.text(field+".auth", auth) != "none" {
-			r.problem(field+".auth", `"none"`)
-		}
-		if hasCost {
-			r.problem(field+".cost", `no cost on a route with "auth": "none"`)
+		r.OneOf(o.Path("auth"), auth, "none")
+		for _, field := range priced {
+			if _, ok := o.Optional(field); ok {
+				r.Problem(o.Path(field), "no "+field+` on a route with "auth": "none"`)
+			}
 		}
 		return
 	}
-	s, ok := schemes[r.text(field+".scheme", name)]
+	s, ok := schemes[r.Text(o.Path("scheme"), name)]
 	if !ok {
-		r.problem(field+".scheme", "the name of a scheme in schemes")
+		r.Problem(o.Path("scheme"), "the name of a scheme in schemes")
 	}
 	route.Scheme = s
-	if !hasCost {
-		r.problem(field+".cost", "an integer from 0 to 2^53-1 (required)")
+	r.price(o, route)
+	r.policies(o, route)
+}
+
+func (r reader) price(o *strictjson.Object, route *Route) {
+	v, ok := o.Optional("cost")
+	if !ok {
+		r.Problem(o.Path("cost"), "an integer from 0 to 2^53-1 (required)")
 		return
 	}
-	route.Cost = r.integer(field+".cost", cost, 0, api.MaxCredits)
+	route.Cost = r.Integer(o.Path("cost"), v, 0, api.MaxCredits)
 	route.costText = strconv.FormatInt(route.Cost, 10)
+	if route.Scheme != nil && !route.Scheme.Balance && route.Cost > 0 {
+		r.Problem(o.Path("cost"), `0, because the scheme has "balance": false`)
+	}
+}
+
+func (r reader) policies(o *strictjson.Object, route *Route) {
+	if v, ok := o.Optional("mode"); ok {
+		route.Mode = api.Mode(r.OneOf(o.Path("mode"), v, string(api.ModeStrict)))
+	}
+	if v, ok := o.Optional("failure_mode"); ok {
+		route.FailOpen = r.OneOf(o.Path("failure_mode"), v, "deny", "allow") == "allow"
+	}
+	if v, ok := o.Optional("preflight"); ok {
+		route.Preflight = Preflight(r.OneOf(o.Path("preflight"), v,
+			string(PreflightDeny), string(PreflightPass), string(PreflightAnswer)))
+	}
 }
 
 // route returns the first route for method and path, or the default, or nil.

@@ -51,6 +51,10 @@ func TestParseConfigTakesNumbersAsEnvoyRendersThem(t *testing.T) {
 	if got := c.Routes[2].Cost; got != 1_000_000_000_000_000 {
 		t.Errorf("cost = %d", got)
 	}
+	c = mustConfig(t, strings.Replace(goodConfig, `"cost": 3`, `"cost": 1.5e+15`, 1))
+	if got := c.Routes[2].Cost; got != 1_500_000_000_000_000 {
+		t.Errorf("cost = %d", got)
+	}
 }
 
 func TestParseConfigRefuses(t *testing.T) {
@@ -81,10 +85,12 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"negative cost", replace(`"cost": 3`, `"cost": -1`), []string{"routes[2].cost: expected an integer from 0 to 2^53-1"}},
 		{"fractional cost", replace(`"cost": 3`, `"cost": 1.5`), []string{"routes[2].cost"}},
 		{"cost above 2^53-1", replace(`"cost": 3`, `"cost": 9007199254740992`), []string{"routes[2].cost"}},
+		{"cost that rounds to zero", replace(`"cost": 3`, `"cost": 1e-400`), []string{"routes[2].cost"}},
+		{"cost with a point", replace(`"cost": 3`, `"cost": 3.0`), []string{"routes[2].cost"}},
 		{"huge cost", replace(`"cost": 3`, `"cost": 1e400`), []string{"routes[2].cost"}},
 		{"cost as text", replace(`"cost": 3`, `"cost": "3"`), []string{"routes[2].cost"}},
 		{"no cost", replace(`"cost": 3, `, ``), []string{"routes[2].cost", "required"}},
-		{"cost on an open route", replace(`"auth": "none"`, `"auth": "none", "cost": 1`), []string{"routes[0].cost: expected no cost"}},
+		{"cost on an open route", replace(`"auth": "none"`, `"auth": "none", "cost": 1`), []string{"routes[0].cost: expected no cost on a route"}},
 		{"scheme and auth", replace(`"auth": "none"`, `"auth": "none", "scheme": "genrex"`), []string{`routes[0]: expected exactly one of "scheme" and "auth"`}},
 		{"neither scheme nor auth", replace(`, "auth": "none"`, ``), []string{`routes[0]: expected exactly one of "scheme" and "auth"`}},
 		{"auth other than none", replace(`"none"`, `"basic"`), []string{`routes[0].auth: expected "none"`}},
@@ -95,6 +101,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"neither path nor prefix", replace(`"path": "/healthz", `, ``), []string{`routes[0]: expected exactly one of "path" and "prefix"`}},
 		{"path with dots", replace(`"/healthz"`, `"/a/../healthz"`), []string{"routes[0]: expected a path"}},
 		{"path with query", replace(`"/healthz"`, `"/healthz?x"`), []string{"routes[0]: expected a path"}},
+		{"path with an escape", replace(`"/healthz"`, `"/a%20b"`), []string{"routes[0]: expected a path"}},
+		{"variable with =", replace(`"TOKEN"`, `"A=B"`), []string{"control_plane.token_env: expected the name"}},
 		{"relative path", replace(`"/healthz"`, `"healthz"`), []string{"routes[0]: expected a path"}},
 		{"lower-case method", replace(`"GET"`, `"get"`), []string{"routes[1].methods[0]"}},
 		{"no methods", replace(`["GET", "POST"]`, `[]`), []string{"routes[1].methods: expected at least one"}},
@@ -122,6 +130,10 @@ func TestParseConfigRefuses(t *testing.T) {
 // An operator may paste a token where the name of a variable belongs.
 func TestParseConfigEchoesNoValue(t *testing.T) {
 	const secret = "tg_gate_do-not-print-me"
+	asField := strings.Replace(goodConfig, `"timeout_ms"`, `"grx_sk_0123456789abcdef0123456789abcdef0123456789abcdef"`, 1)
+	if _, err := ParseConfig([]byte(asField)); err == nil || strings.Contains(err.Error(), "abcdef0123456789abcdef") {
+		t.Errorf("a key pasted as a field name is printed, or taken: %v", err)
+	}
 	for _, field := range []string{`"tollgate"`, `250`, `"strict"`, `"none"`, `"/healthz"`, `"GET"`, `"preset": "genrex"`} {
 		to := `"` + secret + "\x01" + `"`
 		if strings.HasPrefix(field, `"preset"`) {

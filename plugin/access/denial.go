@@ -4,73 +4,26 @@ import (
 	"strconv"
 
 	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/apikey"
 )
 
-// Reason is why a request is refused. It names the row of the contract table and the filter's counter.
-type Reason uint8
-
-// The reasons, in the order in which they are checked. Each scheme maps each of its reasons to one denial.
+// The reasons to refuse that no scheme has a row for, because no route was found.
 const (
 	// BadPath: the path reads differently to different normalisers, so no price can be given.
-	BadPath Reason = iota
+	BadPath apikey.Reason = "bad_path"
 	// NoRoute: no route matches and there is no default.
-	NoRoute
-	// InvalidRequest: repeated or conflicting credential headers, repeated or differing Host.
-	InvalidRequest
-	// MissingCredential: none, an empty one, or one of another authentication scheme.
-	MissingCredential
-	// InvalidKey: malformed, unknown, or a wrong secret. The three are one answer, byte for byte.
-	InvalidKey
-	// InactiveKey: revoked, expired or disabled.
-	InactiveKey
-	// AccountNotActive: the account is pending or disabled.
-	AccountNotActive
-	// InsufficientCredits: the balance is below the route's cost.
-	InsufficientCredits
-	// Unavailable: nobody could decide.
-	Unavailable
-
-	reasonCount
+	NoRoute apikey.Reason = "no_route"
 )
 
-// Reasons lists every reason.
-func Reasons() []Reason {
-	all := make([]Reason, reasonCount)
-	for i := range all {
-		all[i] = Reason(i)
-	}
-	return all
-}
-
-// String returns r in snake_case, as it stands in counters and filter state.
-func (r Reason) String() string {
-	switch r {
-	case BadPath:
-		return "bad_path"
-	case NoRoute:
-		return "no_route"
-	case InvalidRequest:
-		return "invalid_request"
-	case MissingCredential:
-		return "missing_credential"
-	case InvalidKey:
-		return "invalid_key"
-	case InactiveKey:
-		return "inactive_key"
-	case AccountNotActive:
-		return "account_not_active"
-	case InsufficientCredits:
-		return "insufficient_credits"
-	case Unavailable:
-		return "unavailable"
-	}
-	return "reason_" + strconv.Itoa(int(r))
+// Reasons lists every reason that a Denial can have.
+func Reasons() []apikey.Reason {
+	return append([]apikey.Reason{BadPath, NoRoute}, apikey.Reasons...)
 }
 
 // Denial is one refusal, ready to be sent. It is built once, when the configuration is read, and shared by
 // every request: its slices must not be changed.
 type Denial struct {
-	Reason Reason
+	Reason apikey.Reason
 	// Status is the HTTP status, 400 to 599.
 	Status uint32
 	// Headers are the response headers.
@@ -79,68 +32,93 @@ type Denial struct {
 	Body []byte
 }
 
-// newDenial builds a denial in genrex's published body shape. code and message are plain ASCII text of this
-// program's own, so quoting them with strconv yields valid JSON.
-func newDenial(reason Reason, status uint32, code, message string, headers ...[2]string) *Denial {
-	d := &Denial{
-		Reason: reason,
-		Status: status,
-		Body: []byte(`{"error":{"code":` + strconv.Quote(code) +
-			`,"message":` + strconv.Quote(message) + `}}` + "\n"),
+// newDenial builds a denial. Codes and messages are checked to be visible ASCII without quotes and backslashes,
+// so quoting them with strconv yields valid JSON.
+func newDenial(reason apikey.Reason, style apikey.Style, row apikey.Row, headers ...[2]string) *Denial {
+	code, message := strconv.Quote(row.Code), strconv.Quote(row.Message)
+	body := `{"error":{"code":` + code + `,"message":` + message + `}}`
+	if style == apikey.StyleOpenAI {
+		body = `{"error":{"message":` + message + `,"type":` + strconv.Quote(openAIType(reason, row.Status)) +
+			`,"param":null,"code":` + code + `}}`
 	}
+	d := &Denial{Reason: reason, Status: uint32(row.Status), Body: []byte(body + "\n")}
 	d.Headers = append(d.Headers, [2]string{"content-type", "application/json"}, [2]string{"cache-control", "no-store"})
 	d.Headers = append(d.Headers, headers...)
 	return d
 }
 
-// The refusals that no scheme owns, because no route was found.
+// openAIType is the "type" by which OpenAI's client libraries sort errors.
+func openAIType(reason apikey.Reason, status int) string {
+	switch {
+	case reason == apikey.InsufficientCredits:
+		return "insufficient_quota"
+	case status >= 500:
+		return "server_error"
+	case status == 403:
+		return "permission_error"
+	}
+	return "invalid_request_error"
+}
+
+// The refusals that no scheme owns.
 var (
-	badPath = newDenial(BadPath, 400, "INVALID_REQUEST",
-		"The path has empty or dot segments, or escaped or backward slashes")
-	noRoute      = newDenial(NoRoute, 404, "NOT_FOUND", "No route matches this path")
-	badAuthority = newDenial(InvalidRequest, 400, "INVALID_REQUEST", "The Host header is repeated")
+	badPath = newDenial(BadPath, apikey.StyleCode, apikey.Row{Status: 400, Code: "INVALID_REQUEST",
+		Message: "The path has empty or dot segments, or escaped or backward slashes"})
+	noRoute = newDenial(NoRoute, apikey.StyleCode, apikey.Row{Status: 404, Code: "NOT_FOUND",
+		Message: "No route matches this path"})
+	badAuthority = newDenial(apikey.InvalidRequest, apikey.StyleCode, apikey.Row{Status: 400, Code: "INVALID_REQUEST",
+		Message: "The Host header is repeated"})
 )
 
 // Undecided refuses a request for which not even a route could be found, because the host gave no headers.
-var Undecided = newDenial(Unavailable, 503, "SERVICE_UNAVAILABLE", "The service cannot check this request right now; try again",
-	[2]string{"retry-after", retryAfterSeconds})
+var Undecided = newDenial(apikey.Unavailable, apikey.StyleCode, apikey.Row{Status: 503, Code: "SERVICE_UNAVAILABLE",
+	Message: "The service cannot check this request right now; try again"}, retryAfter)
 
-// retryAfterSeconds is what a client is told to wait when nobody could decide.
-const retryAfterSeconds = "1"
+// retryAfter tells a client how many seconds to wait when nobody could decide.
+var retryAfter = [2]string{"retry-after", "1"}
 
-// genrexDenials are the rows of the genrex contract. Messages are the published descriptions; the statuses
-// 400 and 503, which the page does not list, are Tollgate's.
-func genrexDenials() [reasonCount]*Denial {
-	challenge := [2]string{"www-authenticate", `Bearer realm="genrex"`}
-	invalid := [2]string{"www-authenticate", `Bearer realm="genrex", error="invalid_token"`}
-	var t [reasonCount]*Denial
-	for _, d := range []*Denial{
-		newDenial(InvalidRequest, 400, "INVALID_REQUEST", "Credential or Host headers are repeated or conflict"),
-		newDenial(MissingCredential, 401, "UNAUTHENTICATED", "Missing authentication credentials", challenge),
-		newDenial(InvalidKey, 401, "INVALID_API_KEY", "API key is invalid or does not exist", invalid),
-		newDenial(InactiveKey, 401, "INVALID_API_KEY", "API key is invalid or does not exist", invalid),
-		newDenial(AccountNotActive, 403, "ACCOUNT_DISABLED", "Account is disabled"),
-		newDenial(InsufficientCredits, 402, "INSUFFICIENT_CREDITS", "Account has insufficient credits"),
-		newDenial(Unavailable, 503, "SERVICE_UNAVAILABLE", "The service cannot check this key right now; try again",
-			[2]string{"retry-after", retryAfterSeconds}),
-	} {
-		t[d.Reason] = d
+// denialsOf builds a scheme's error table.
+func denialsOf(e *apikey.Errors) map[apikey.Reason]*Denial {
+	table := make(map[apikey.Reason]*Denial, len(apikey.Reasons))
+	for _, reason := range apikey.Reasons {
+		row := e.Rows[reason]
+		var headers [][2]string
+		if row.Status == 401 {
+			headers = append(headers, [2]string{"www-authenticate", challenge(e, reason)})
+		}
+		if reason == apikey.Unavailable {
+			headers = append(headers, retryAfter)
+		}
+		table[reason] = newDenial(reason, e.Style, row, headers...)
 	}
-	return t
+	return table
 }
 
-// reasonOf maps a verdict that denies to its reason. A verdict that no configured scheme can get (a pair's, of
-// a scheme without pairs) is one that nobody can decide upon.
-func reasonOf(v api.Verdict) Reason {
+// challenge is the value of WWW-Authenticate. A request without a credential gets no error attribute
+// (RFC 6750 §3.1).
+func challenge(e *apikey.Errors, reason apikey.Reason) string {
+	text := e.Challenge + ` realm="` + e.Realm + `"`
+	if e.Challenge == "Bearer" && reason != apikey.MissingCredential {
+		text += `, error="invalid_token"`
+	}
+	return text
+}
+
+// reasonOf maps a verdict that denies to its reason. Whatever is no such verdict leaves the request undecided.
+func reasonOf(v api.Verdict) apikey.Reason {
 	switch v {
 	case api.UnknownKey:
-		return InvalidKey
+		return apikey.InvalidKey
+	case api.KeyPairMismatch:
+		return apikey.KeyPairMismatch
 	case api.InactiveKey:
-		return InactiveKey
+		return apikey.InactiveKey
 	case api.AccountNotActive:
-		return AccountNotActive
+		return apikey.AccountNotActive
+	case api.DomainNotVerified:
+		return apikey.DomainNotVerified
 	case api.InsufficientCredits:
-		return InsufficientCredits
+		return apikey.InsufficientCredits
 	}
-	return Unavailable
+	return apikey.Unavailable
 }

@@ -2,45 +2,47 @@ package access
 
 import "strings"
 
-// routePath returns the path of target without its query, with escapes of unreserved characters decoded
-// (RFC 3986 §6.2.2.2), and whether it reads the same to every normaliser. Empty and dot segments, escaped or
-// backward slashes, NUL, fragments and broken escapes do not: an upstream could see another path than the one that was
-// priced.
+// routePath returns the path of target without its query and with every escape decoded, for matching, and whether
+// it reads the same to every normaliser. Empty and dot segments (with path parameters too: "..;x"), escaped or
+// backward slashes, NUL, fragments and broken escapes do not: an upstream could see another path than the one that
+// was priced. Decoding everything makes all spellings of one path one price; it is unambiguous because what would
+// change the structure of the path is refused.
 func routePath(target string) (string, bool) {
 	path, _, _ := strings.Cut(target, "?")
 	if path == "" || path[0] != '/' || strings.IndexByte(target, '#') >= 0 {
 		return "", false
 	}
 	if strings.IndexByte(path, '%') >= 0 {
-		decoded, ok := decodeUnreserved(path)
+		decoded, ok := decode(path)
 		if !ok {
 			return "", false
 		}
 		path = decoded
 	}
-	start := 1
-	for i := 1; i <= len(path); i++ {
-		if i < len(path) {
-			if c := path[i]; c == '\\' || c == 0 {
-				return "", false
-			} else if c != '/' {
-				continue
-			}
-		}
-		switch segment := path[start:i]; {
-		case segment == "." || segment == "..":
-			return "", false
-		case segment == "" && i < len(path):
-			return "", false
-		}
-		start = i + 1
+	if strings.IndexByte(path, '\\') >= 0 || strings.IndexByte(path, 0) >= 0 {
+		return "", false
 	}
-	return path, true
+	for rest := path[1:]; ; {
+		segment, after, more := strings.Cut(rest, "/")
+		if segment == "" && more || dots(segment) {
+			return "", false
+		}
+		if !more {
+			return path, true
+		}
+		rest = after
+	}
 }
 
-// decodeUnreserved decodes %XX of unreserved characters and leaves other escapes as they are. It refuses what
-// is no escape, and escapes of "/", "\" and NUL.
-func decodeUnreserved(path string) (string, bool) {
+// dots reports whether a segment is "." or "..", once its path parameters are cut off as some servers do before
+// they resolve dots.
+func dots(segment string) bool {
+	name, _, _ := strings.Cut(segment, ";")
+	return name == "." || name == ".." || name == "" && segment != ""
+}
+
+// decode decodes every %XX. It refuses what is no escape, and escapes of "/", "\" and NUL.
+func decode(path string) (string, bool) {
 	var b strings.Builder
 	b.Grow(len(path))
 	for i := 0; i < len(path); i++ {
@@ -52,25 +54,14 @@ func decodeUnreserved(path string) (string, bool) {
 			return "", false
 		}
 		hi, lo := unhex(path[i+1]), unhex(path[i+2])
-		if hi < 0 || lo < 0 {
+		c := byte(hi<<4 | lo)
+		if hi < 0 || lo < 0 || c == '/' || c == '\\' || c == 0 {
 			return "", false
 		}
-		switch c := byte(hi<<4 | lo); {
-		case c == '/' || c == '\\' || c == 0:
-			return "", false
-		case unreserved(c):
-			b.WriteByte(c)
-		default:
-			b.WriteString(path[i : i+3])
-		}
+		b.WriteByte(c)
 		i += 2
 	}
 	return b.String(), true
-}
-
-func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c == '-' || c == '.' || c == '_' || c == '~'
 }
 
 func unhex(c byte) int {

@@ -16,43 +16,33 @@ import (
 // gate speaks the gate protocol for one VM.
 type gate struct {
 	controlPlane access.ControlPlane
-	headers      [][2]string
+	token        string
 	// name and boot are made on the first acquire, because Envoy also starts plugins in a VM that never
 	// serves and the node's id is the host's to tell.
 	name, boot string
 	seq        uint64
 }
 
-func newGate(cp access.ControlPlane, token string) gate {
-	return gate{
-		controlPlane: cp,
-		headers: [][2]string{
-			{":method", "POST"},
-			{":path", api.AcquirePath},
-			{":authority", cp.Cluster},
-			{"authorization", "Bearer " + token},
-			{"content-type", "application/json"},
-		},
-	}
-}
-
 // acquireFor makes the acquire of a decision to ask, under an operation id that no other request has.
-func (g *gate) acquireFor(d *access.Decision) api.AcquireRequest {
+func (g *gate) acquireFor(d *access.Decision) *api.AcquireRequest {
 	if g.boot == "" {
 		g.boot = newBoot()
 		g.name = nodeID()
 	}
 	g.seq++
-	return api.AcquireRequest{
-		Gate:    g.name,
-		Boot:    g.boot,
-		OpID:    g.boot + "-" + strconv.FormatUint(g.seq, 10),
-		Scheme:  d.Route.Scheme.Name,
-		Digests: []string{d.Digest.Hex()},
-		Cost:    d.Route.Cost,
-		Want:    d.Route.Cost,
-		Mode:    d.Route.Mode,
+	r := &api.AcquireRequest{
+		Gate:   g.name,
+		Boot:   g.boot,
+		OpID:   g.boot + "-" + strconv.FormatUint(g.seq, 10),
+		Scheme: d.Route.Scheme.Name,
+		Cost:   d.Route.Cost,
+		Want:   d.Route.Cost,
+		Mode:   d.Route.Mode,
 	}
+	for _, digest := range d.Digests {
+		r.Digests = append(r.Digests, digest.Hex())
+	}
+	return r
 }
 
 // acquire sends req. If it returns nil, done is called once, later, unless the calling stream is gone by then:
@@ -62,15 +52,41 @@ func (g *gate) acquire(req *api.AcquireRequest, done func(*api.AcquireReply, cal
 	if err != nil {
 		return fmt.Errorf("encode acquire: %w", err)
 	}
-	_, err = proxywasm.DispatchHttpCall(g.controlPlane.Cluster, g.headers, body, nil, g.controlPlane.TimeoutMillis,
-		func(numHeaders, bodySize, _ int) {
-			done(readReply(req, numHeaders, bodySize))
-		})
+	return g.send(api.AcquirePath, body, g.controlPlane.TimeoutMillis, func(numHeaders, bodySize int) {
+		done(readReply(req, numHeaders, bodySize))
+	})
+}
+
+// send POSTs body to the control plane. If it returns nil, done is called once, later, in the context that is
+// active now, unless that context is gone by then.
+func (g *gate) send(path string, body []byte, timeoutMillis uint32, done func(numHeaders, bodySize int)) error {
+	headers := [][2]string{
+		{":method", "POST"},
+		{":path", path},
+		{":authority", g.controlPlane.Cluster},
+		{"authorization", "Bearer " + g.token},
+		{"content-type", "application/json"},
+	}
+	_, err := proxywasm.DispatchHttpCall(g.controlPlane.Cluster, headers, body, nil, timeoutMillis,
+		func(numHeaders, bodySize, _ int) { done(numHeaders, bodySize) })
 	return err
 }
 
 // readReply reads the response of an acquire. Whatever is not a whole reply to req is no reply.
 func readReply(req *api.AcquireRequest, numHeaders, bodySize int) (*api.AcquireReply, calloutFailure) {
+	body, failure := readBody(numHeaders, bodySize, api.MaxMessageBytes)
+	if failure != calloutAnswered {
+		return nil, failure
+	}
+	var reply api.AcquireReply
+	if json.Unmarshal(body, &reply) != nil || reply.Validate(req) != nil {
+		return nil, calloutBody
+	}
+	return &reply, calloutAnswered
+}
+
+// readBody returns the body of a callout's response if its status is 200 and its size 1 to limit bytes.
+func readBody(numHeaders, bodySize, limit int) ([]byte, calloutFailure) {
 	if numHeaders == 0 {
 		return nil, calloutReset
 	}
@@ -78,21 +94,23 @@ func readReply(req *api.AcquireRequest, numHeaders, bodySize int) (*api.AcquireR
 	if err != nil {
 		return nil, calloutReset
 	}
-	if status(headers) != "200" {
+	switch status(headers) {
+	case "200":
+	case "401", "403":
+		return nil, calloutUnauthorized
+	case "504":
+		return nil, calloutTimeout
+	default:
 		return nil, calloutStatus
 	}
-	if bodySize <= 0 || bodySize > api.MaxMessageBytes {
+	if bodySize <= 0 || bodySize > limit {
 		return nil, calloutBody
 	}
 	body, err := proxywasm.GetHttpCallResponseBody(0, bodySize)
 	if err != nil {
 		return nil, calloutBody
 	}
-	var reply api.AcquireReply
-	if json.Unmarshal(body, &reply) != nil || reply.Validate(req) != nil {
-		return nil, calloutBody
-	}
-	return &reply, calloutAnswered
+	return body, calloutAnswered
 }
 
 func status(headers [][2]string) string {
@@ -114,7 +132,7 @@ func newBoot() string {
 // unnamedGate stands for a proxy whose bootstrap sets no node id.
 const unnamedGate = "gate"
 
-// nodeID returns the proxy's node.id, cut to what the protocol takes.
+// nodeID returns the proxy's node.id, if the protocol takes it.
 func nodeID() string {
 	id, err := proxywasm.GetProperty([]string{"node", "id"})
 	if err != nil || len(id) == 0 || len(id) > api.MaxGateLen {

@@ -37,8 +37,11 @@ type plugin struct {
 	types.DefaultPluginContext
 	config  *access.Config
 	gate    gate
-	stats   stats
+	stats   *stats
+	settle  settlement
 	streams uint64
+	// quiet is how many ticks pass until the next warning about callouts.
+	quiet int
 }
 
 // NewPluginContext makes the context of one plugin configuration. The host calls it before OnPluginStart.
@@ -70,9 +73,38 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 		return types.OnPluginStartStatusFailed
 	}
 	p.config = config
-	p.gate = newGate(config.ControlPlane, token)
+	p.gate = gate{controlPlane: config.ControlPlane, token: token}
 	p.stats = defineStats()
+	p.settle = settlement{gate: &p.gate, stats: p.stats}
+	if err := proxywasm.SetTickPeriodMilliSeconds(tickMillis); err != nil {
+		proxywasm.LogCritical("tollgate: set tick period: " + err.Error())
+		return types.OnPluginStartStatusFailed
+	}
 	return types.OnPluginStartStatusOK
+}
+
+// OnTick reports what has to be settled.
+func (p *plugin) OnTick() {
+	if p.quiet > 0 {
+		p.quiet--
+	}
+	p.settle.tick()
+}
+
+// warnEveryTicks keeps a broken control plane from filling the log: one line in ten seconds.
+const warnEveryTicks = 10_000 / tickMillis
+
+// warnOnce logs why an acquire brought no answer, unless it did so a moment ago; the counters have every case.
+func (p *plugin) warnOnce(f calloutFailure) {
+	if f == calloutAnswered || p.quiet > 0 {
+		return
+	}
+	p.quiet = warnEveryTicks
+	message := "tollgate: the control plane (cluster " + p.config.ControlPlane.Cluster + ") gave no decision: " + calloutFailureNames[f]
+	if f == calloutUnauthorized {
+		message += "; is the gate token in " + p.config.ControlPlane.TokenEnv + " right?"
+	}
+	proxywasm.LogWarn(message)
 }
 
 // NewHttpContext makes the context of one stream.

@@ -20,19 +20,30 @@ func setFilterState(text string) {
 	}
 }
 
-// allowedState reads "decision=allow account=… key=… cost=…"; on an open route "decision=open".
-func allowedState(route *access.Route, lease *api.Lease) string {
-	if route.Scheme == nil {
+// passedState reads "decision=allow scheme=… account=… key=… cost=…", "decision=unpaid scheme=… cost=…" for a
+// request that nobody could decide upon, and "decision=open" where nobody had to.
+func passedState(d *access.Decision, lease *api.Lease) string {
+	if d.Route.Scheme == nil || lease == nil && !d.Unpaid {
 		return "decision=open"
 	}
-	text := "decision=allow scheme=" + route.Scheme.Name + " account=" + lease.Account
+	cost := " cost=" + strconv.FormatInt(d.Route.Cost, 10)
+	if lease == nil {
+		return "decision=unpaid scheme=" + d.Route.Scheme.Name + cost
+	}
+	text := "decision=allow scheme=" + d.Route.Scheme.Name + " account=" + lease.Account
 	if lease.Project != "" {
 		text += " project=" + lease.Project
 	}
-	return text + " key=" + lease.Key + " cost=" + strconv.FormatInt(route.Cost, 10)
+	return text + " key=" + lease.Key + cost
+}
+
+// pendingState reads "decision=pending scheme=…": the last word on a request whose client left before the control
+// plane answered.
+func pendingState(route *access.Route) string {
+	return "decision=pending scheme=" + route.Scheme.Name
 }
 
 // deniedState reads "decision=deny status=… reason=…".
 func deniedState(d *access.Denial) string {
-	return "decision=deny status=" + strconv.FormatUint(uint64(d.Status), 10) + " reason=" + d.Reason.String()
+	return "decision=deny status=" + strconv.FormatUint(uint64(d.Status), 10) + " reason=" + string(d.Reason)
 }

@@ -1,0 +1,96 @@
+package access
+
+import (
+	"strings"
+
+	"github.com/tollgate/tollgate/controlplane/apikey"
+)
+
+// The headers of a CORS preflight and of its answer (https://fetch.spec.whatwg.org/#cors-preflight-fetch).
+const (
+	origin         = "origin"
+	requestMethod  = "access-control-request-method"
+	requestHeaders = "access-control-request-headers"
+)
+
+// preflightMaxAge is how many seconds a browser may remember an answer; Chromium's own limit is two hours.
+const preflightMaxAge = "600"
+
+// preflight decides on a CORS preflight: OPTIONS with Origin and Access-Control-Request-Method. It is routed by
+// the method that the browser asks for, and passed or answered only where that route's policy says so; on any other
+// route with a scheme it is refused as a request without a credential, whatever it carries, so that no preflight is
+// ever charged. On a route without a scheme it is the upstream's business.
+func (c *Config) preflight(t target, path string, headers [][2]string) (Decision, bool) {
+	if t.method != "OPTIONS" || !t.authorityOK {
+		return Decision{}, false
+	}
+	method, hasMethod := only(headers, requestMethod)
+	_, hasOrigin := only(headers, origin)
+	if !hasMethod || !hasOrigin {
+		return Decision{}, false
+	}
+	route := c.route(method, path)
+	if route == nil || route.Scheme == nil || route.Preflight == PreflightDeny {
+		// Asking for a method that is free must not open the route of OPTIONS.
+		own := c.route(t.method, path)
+		if own == nil || own.Scheme == nil {
+			return Decision{}, false
+		}
+		return Decision{Route: own, Denial: own.Scheme.Denial(apikey.MissingCredential)}, true
+	}
+	d := Decision{Route: route}
+	if route.Preflight == PreflightAnswer {
+		d.Action = Answer
+		d.Answer = answerPreflight(route, method, headers)
+		return d, true
+	}
+	d.Action = Pass
+	for _, h := range headers {
+		if c.private(canonicalName(h[0])) {
+			d.Edits.remove(h[0])
+		}
+	}
+	return d, true
+}
+
+// answerPreflight allows what was asked for. A wildcard origin is right here: keys travel in headers that a page
+// has to set itself, never in cookies, so no origin is trusted more than another.
+func answerPreflight(route *Route, method string, headers [][2]string) [][2]string {
+	methods := method
+	if len(route.methods) > 0 {
+		methods = strings.Join(route.methods, ", ")
+	}
+	answer := [][2]string{
+		{"access-control-allow-origin", "*"},
+		{"access-control-allow-methods", methods},
+		{"access-control-max-age", preflightMaxAge},
+		{"vary", "access-control-request-headers, access-control-request-method"},
+	}
+	if asked, ok := only(headers, requestHeaders); ok && tokenList(asked) {
+		answer = append(answer, [2]string{"access-control-allow-headers", asked})
+	}
+	return answer
+}
+
+// only returns the value of a header that is there exactly once and is a token list.
+func only(headers [][2]string, name string) (string, bool) {
+	n, value := 0, ""
+	for _, h := range headers {
+		if canonicalName(h[0]) == name {
+			n++
+			value = h[1]
+		}
+	}
+	return value, n == 1 && value != "" && (name == origin || tokenList(value))
+}
+
+// tokenList reports whether s has only the characters of tokens, commas and spaces, so that it
+// can be repeated in a response header.
+func tokenList(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !tokenChar(c) && c != ',' && c != ' ' {
+			return false
+		}
+	}
+	return len(s) <= 4096
+}
