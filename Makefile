@@ -44,10 +44,11 @@ test: build unpatched ## build everything and run all tests
 race: build unpatched ## the same under the race detector
 	$(GO) test -race ./...
 
-check: format vet staticcheck imports tidy race clean-tree ## everything CI runs
+check: format vet staticcheck imports tidy race ## format, vet, staticcheck, imports, go.mod, tests under -race, clean tree
+	@$(MAKE) --no-print-directory clean-tree
 
 format:
-	@out=$$(gofmt -l controlplane plugin testenv); if [ -n "$$out" ]; then \
+	@out=$$(gofmt -l controlplane plugin testenv) || exit 1; if [ -n "$$out" ]; then \
 		echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
 
 vet:
@@ -69,7 +70,7 @@ tidy:
 	$(GO) mod verify >/dev/null
 
 clean-tree:
-	@out=$$(git status --porcelain); if [ -n "$$out" ]; then \
+	@out=$$(git status --porcelain) || exit 1; if [ -n "$$out" ]; then \
 		echo "the tree is not clean:"; echo "$$out"; exit 1; fi
 
 clean: ## remove build/

@@ -180,7 +180,7 @@ func TestEveryPrintedLineDoesWhatItSays(t *testing.T) {
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if ran < 13 {
+	if ran < 22 {
 		t.Errorf("ran %d lines, want all of them", ran)
 	}
 	cancel()
@@ -214,11 +214,13 @@ func TestManyClientsGetExactlyTheirCredits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := admin{base: "http://" + o.admin, token: r.operator}
-	account, _, key, err := a.customer(ctx, "many clients", credits)
-	if err != nil {
-		t.Fatal(err)
+	d := &demo{admin: admin{base: "http://" + o.admin, token: r.operator}, ctx: ctx}
+	account := d.account("many clients", credits)
+	key := d.key(account).Secret
+	if d.err != nil {
+		t.Fatal(d.err)
 	}
+	t.Logf("through %s", r.proxy.name)
 
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 	var turn atomic.Int64
@@ -252,7 +254,7 @@ func TestManyClientsGetExactlyTheirCredits(t *testing.T) {
 		t.Errorf("statuses %v, want %v", got, want)
 	}
 	var w struct{ Granted, Available, Spent int64 }
-	if err := a.call(ctx, http.MethodGet, "/v1/accounts/"+account+"/wallet", nil, &w); err != nil {
+	if err := d.call(ctx, http.MethodGet, "/v1/accounts/"+account+"/wallet", nil, &w); err != nil {
 		t.Fatal(err)
 	}
 	if w.Granted != credits || w.Available != 0 || w.Spent != credits {
