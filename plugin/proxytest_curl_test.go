@@ -14,9 +14,8 @@ import (
 
 // The cURL examples of both published pages, with nothing changed but the host and the keys, through the
 // repository's own envoy.yaml.
-//
-// It does not run beside others, because envoy.yaml gives a callout half a second.
 func TestPublishedExamples(t *testing.T) {
+	t.Parallel()
 	cp, upstream := controlplanetest.New(t), newRecorder(t)
 	proxy := startProxy(t, proxyOptions{
 		gateAddress: hostPort(cp.GateURL), upstreamAddress: hostPort(upstream.URL), gateToken: cp.GateToken,

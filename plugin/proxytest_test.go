@@ -79,7 +79,7 @@ const (
 // proxyOptions say how a wasmproxy under test differs from the repository's envoy.yaml.
 type proxyOptions struct {
 	gateAddress, upstreamAddress, gateToken string
-	// filter replaces the filter's configuration; nil keeps the file's own.
+	// filter replaces the filter's configuration; nil keeps the file's own but for the timeout of callouts.
 	filter []byte
 	// underscores replaces headers_with_underscores_action; "" keeps the file's own.
 	underscores string
@@ -138,6 +138,9 @@ func bootstrap(t testing.TB, address string, o proxyOptions) []byte {
 			t.Fatal(err)
 		}
 		wasm.at("configuration").set("value", value)
+	} else {
+		// A disk that stalls while other tests run must not turn an answer into a 503.
+		wasm.at("configuration", "value", "control_plane").set("timeout_ms", 20_000)
 	}
 	if o.underscores != "" {
 		manager.at("common_http_protocol_options").set("headers_with_underscores_action", o.underscores)

@@ -134,7 +134,7 @@ func testOptions(t *testing.T, timeout time.Duration) options {
 // Every line that the demo prints is run by a shell as printed and has to bring what it promises; then
 // everything stops.
 func TestEveryPrintedLineDoesWhatItSays(t *testing.T) {
-	o := testOptions(t, 500*time.Millisecond)
+	o := testOptions(t, 3*time.Second)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestManyClientsGetExactlyTheirCredits(t *testing.T) {
 }
 
 func TestAPortInUseIsReported(t *testing.T) {
-	o := testOptions(t, 500*time.Millisecond)
+	o := testOptions(t, 3*time.Second)
 	taken, err := net.Listen("tcp", o.gate)
 	if err != nil {
 		t.Fatal(err)
