@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -66,5 +68,35 @@ func TestREADMESchemeParses(t *testing.T) {
 	}
 	if _, err := schemes[0].Secret.Generate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A row of the README that names a test is only as good as the test is there.
+func TestREADMENamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(code)
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 10 {
+		t.Errorf("README.md names %d tests, want the contract tables' to be found", len(named))
+	}
+	for _, m := range named {
+		if !strings.Contains(source.String(), "func "+m[1]+"(t *testing.T)") {
+			t.Errorf("README.md names %s, which is not in this folder", m[1])
+		}
 	}
 }
