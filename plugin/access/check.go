@@ -110,19 +110,11 @@ func (c *Config) Check(headers [][2]string) Decision {
 func (c *Config) authenticate(d *Decision, headers [][2]string) {
 	scheme := d.Route.Scheme
 	found := credentials{scheme: scheme}
-	conversations, conversation := 0, ""
 	for _, h := range headers {
 		name := canonicalName(h[0])
 		found.add(name, h[0], h[1])
 		if c.private(name) {
 			d.Edits.remove(h[0])
-		}
-		if name == scheme.ConversationHeader && name != "" {
-			conversations++
-			conversation = h[1]
-			if h[0] != name {
-				conversation = ""
-			}
 		}
 	}
 	parts, reason := found.key()
@@ -134,15 +126,30 @@ func (c *Config) authenticate(d *Decision, headers [][2]string) {
 	for i := range scheme.Formats() {
 		d.Digests = append(d.Digests, apikey.DigestOf(parts[i]))
 	}
-	if conversations > 0 {
+	d.converse(headers)
+}
+
+// converse judges the conversation header of d's scheme: one, under its own name, passes if it is valid; anything
+// else under any spelling of the name is removed.
+func (d *Decision) converse(headers [][2]string) {
+	name := d.Route.Scheme.ConversationHeader
+	if name == "" {
+		return
+	}
+	var seen [][2]string
+	for _, h := range headers {
+		if canonicalName(h[0]) == name {
+			seen = append(seen, h)
+		}
+	}
+	switch {
+	case len(seen) == 0:
+	case len(seen) == 1 && seen[0][0] == name && validConversation(seen[0][1]):
 		d.Conversation = ConversationPassed
-		if conversations > 1 || !validConversation(conversation) {
-			d.Conversation = ConversationRemoved
-			for _, h := range headers {
-				if canonicalName(h[0]) == scheme.ConversationHeader {
-					d.Edits.remove(h[0])
-				}
-			}
+	default:
+		d.Conversation = ConversationRemoved
+		for _, h := range seen {
+			d.Edits.remove(h[0])
 		}
 	}
 }
