@@ -323,3 +323,38 @@ func TestPreflight(t *testing.T) {
 		t.Errorf("preflights = %d, want 2", got)
 	}
 }
+
+// A control plane that gives no decisions is told once in ten seconds of ticks, not once a request; a wrong gate
+// token is named as such.
+func TestCalloutFailuresAreLoggedSparingly(t *testing.T) {
+	t.Parallel()
+	h := newScripted(t, testConfig, newGatekeeper(func(w http.ResponseWriter, _ *http.Request, _ api.AcquireRequest) {
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	free := document(bearer(anyKey))
+	free.Path = "/v1/free/x"
+	warnings := func() (n int) {
+		for _, l := range h.Logs() {
+			if strings.Contains(l.Message, "gave no decision: unauthorized; is the gate token in TOLLGATE_GATE_TOKEN right?") {
+				n++
+			}
+		}
+		return n
+	}
+	for range 5 {
+		unavailable.check(t, h.Do(t, free))
+	}
+	if got := warnings(); got != 1 {
+		t.Errorf("%d warnings for 5 requests, want 1", got)
+	}
+	for range 100 {
+		h.Tick()
+	}
+	unavailable.check(t, h.Do(t, free))
+	if got := warnings(); got != 2 {
+		t.Errorf("%d warnings ten seconds later, want 2", got)
+	}
+	if got := metric(t, h, "callout_failures.unauthorized"); got != 6 {
+		t.Errorf("callout_failures.unauthorized = %d, want 6", got)
+	}
+}
