@@ -2,12 +2,12 @@
 // verdict on one request: let it pass, refuse it, or ask the control plane. It knows no proxy, makes no
 // hostcall, reads no clock, and keeps no state between requests; the filter package carries out what it says.
 //
-// # Why one pass over all headers?
+// # Why the whole header list?
 //
 // Envoy's single-header lookup returns the first of several values (source/extensions/common/wasm/context.cc,
 // getHeaderMapValue), and repeated values may also arrive joined by commas. A filter that looks up one header
-// can therefore be shown one credential while the upstream sees another. Check reads the whole list once and
-// refuses every request that offers more than one credential.
+// can therefore be shown one credential while the upstream sees another. Check is given the whole list, which the
+// filter reads from the host once, and refuses every request that offers more than one credential.
 //
 // # Why is the order fixed?
 //
