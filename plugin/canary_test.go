@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/tollgate/tollgate/controlplane/apikey"
@@ -19,7 +18,8 @@ const (
 	canaryRequests   = 10_000
 	canaryUndecided  = 300
 	canaryOverSocket = 600
-	canaryWorkers    = 8
+	canaryWorkers    = 4
+	canaryTogether   = 20 // requests that are under way at the same time
 )
 
 // hunt looks for three kinds of secret, each where it may not stand.
@@ -89,7 +89,7 @@ func (h *hunt) checkFilter(t testing.TB, host *testenv.Host) {
 	for _, line := range host.Logs() {
 		h.check(t, "the filter's log", line.Message)
 	}
-	for _, m := range host.VM().Metrics().Snapshot() {
+	for _, m := range host.Metrics().Snapshot() {
 		h.check(t, "the name of a metric", m.Name)
 	}
 	for _, c := range host.Callouts() {
@@ -133,41 +133,30 @@ func httpGet(t testing.TB, url string) string {
 // sendAll runs n requests of m through host and returns how many got which status.
 func (h *hunt) sendAll(t *testing.T, host *testenv.Host, m *canaryMix, n int) map[int]int {
 	t.Helper()
-	requests := make(chan testenv.Request)
 	statuses := map[int]int{}
-	var mu sync.Mutex
-	var workers sync.WaitGroup
-	for range canaryWorkers {
-		workers.Go(func() {
-			for r := range requests {
-				got := host.Do(t, r)
-				h.checkResponse(t, got)
-				mu.Lock()
-				statuses[got.Status]++
-				mu.Unlock()
-			}
-		})
+	for range n / canaryTogether {
+		var sent []*testenv.Exchange
+		for range canaryTogether {
+			sent = append(sent, host.Start(m.request()))
+		}
+		for _, x := range sent {
+			got := x.Wait(t)
+			h.checkResponse(t, got)
+			statuses[got.Status]++
+		}
 	}
-	for range n {
-		requests <- m.request()
-	}
-	close(requests)
-	workers.Wait()
 	return statuses
 }
 
 // Wherever a client puts a secret, and whatever becomes of the request, the secret stays between the client and
 // the filter.
-//
-// It does not run beside others, for it takes every core.
 func TestCanaryThroughTheFilter(t *testing.T) {
+	t.Parallel()
 	r := newRing(t)
 	m := newCanaryMix(1, r.keys)
 	h := newHunt(r, m)
-	o := gateOptions(r.cp.GateToken, testenv.HandlerCluster(r.cp.GateHandler()))
-	o.PluginConfiguration = []byte(vectorConfig)
-	filter := compile(t, wasmPath)
-	host := testenv.NewHost(t, filter, o)
+	workers := testenv.Options{Workers: canaryWorkers, Profile: testenv.Strict}
+	host := hostOf(t, r.cp, workers, nil, testConfig, vectorConfig)
 	statuses := h.sendAll(t, host, m, canaryRequests)
 	for _, status := range []int{200, 400, 401, 402, 403, 404} {
 		if statuses[status] < canaryRequests/200 {
@@ -177,16 +166,13 @@ func TestCanaryThroughTheFilter(t *testing.T) {
 	h.checkFilter(t, host)
 
 	// With nobody to decide: refused on the one route, let through and reported on the other.
-	o = gateOptions(r.cp.GateToken, nil)
-	o.PluginConfiguration = []byte(strings.Replace(vectorConfig, `"vexrail", "cost"`, `"vexrail", "failure_mode": "allow", "cost"`, 1))
-	down := testenv.NewHost(t, filter, o)
+	trusting := strings.Replace(vectorConfig, `"vexrail", "cost"`, `"vexrail", "failure_mode": "allow", "cost"`, 1)
+	down := hostOf(t, r.cp, workers, testenv.Every(testenv.Play{Reset: testenv.ResetBefore}), testConfig, trusting)
 	undecided := h.sendAll(t, down, m, canaryUndecided)
 	if undecided[200] == 0 || undecided[503] == 0 {
 		t.Errorf("statuses %v without a control plane", undecided)
 	}
-	for range 30 {
-		down.Tick()
-	}
+	down.Advance(settled)
 	h.checkFilter(t, down)
 	h.checkControlPlane(t, r)
 	t.Logf("statuses %v and %v; searched %d bytes for %d pieces", statuses, undecided, h.secrets.bytes, len(h.secrets.pieces)+len(h.digests.pieces))

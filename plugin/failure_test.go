@@ -3,122 +3,128 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/controlplanetest"
 	"github.com/tollgate/tollgate/testenv"
 )
 
-// A syntactically good key; none of the clusters below knows keys.
+// A syntactically good key that nobody knows.
 var anyKey = "grx_sk_" + strings.Repeat("a", 48)
 
-type clusterFunc func(context.Context, *testenv.CalloutRequest) (*testenv.CalloutResponse, error)
-
-func (f clusterFunc) Call(ctx context.Context, r *testenv.CalloutRequest) (*testenv.CalloutResponse, error) {
-	return f(ctx, r)
+// answers is a call that somebody else answers in the control plane's place.
+func answers(status int, body string) testenv.Play {
+	return testenv.Play{Answer: &testenv.CalloutResponse{Headers: []testenv.Header{{":status", strconv.Itoa(status)}}, Body: []byte(body)}}
 }
 
-func handler(f http.HandlerFunc) testenv.Cluster { return testenv.HandlerCluster(f) }
-
-func reply(body string) testenv.Cluster {
-	return handler(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) })
-}
-
-// However the control plane fails, the client gets 503 with Retry-After and the upstream gets nothing.
+// However the control plane fails, the client gets 503 with Retry-After and the upstream gets nothing; and once it is
+// back, so is the service.
 func TestControlPlaneFaults(t *testing.T) {
-	t.Parallel()
 	tests := []struct {
 		name    string
-		cluster testenv.Cluster
+		play    testenv.Play
 		failure string // the counter of callout failures that must move
 	}{
-		{"down", clusterFunc(func(context.Context, *testenv.CalloutRequest) (*testenv.CalloutResponse, error) {
-			return nil, errors.New("connection refused")
-		}), ""},
-		{"slow", handler(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), "timeout"},
-		{"500", handler(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }), "status"},
-		{"401 for a bad gate token", handler(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }), "unauthorized"},
-		{"204", handler(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }), "status"},
-		{"empty", reply(""), "body"},
-		{"garbage", reply("\xff\x00 not JSON"), "body"},
-		{"another JSON", reply(`[]`), "body"},
-		{"no fields", reply(`{}`), "body"},
-		{"trailing bytes", reply(`{"op_id":"x","verdict":"unknown_key"} x`), "body"},
-		{"reply to another operation", reply(`{"op_id":"other-1","verdict":"granted","lease":{"credits":3,"account":"acct_1","key":"key_1"}}`), "body"},
-		{"oversized", reply(`{"x":"` + strings.Repeat("a", 10*api.MaxMessageBytes) + `"}`), "body"},
-		{"deeply nested", reply(strings.Repeat("[", api.MaxMessageBytes-1)), "body"},
-		{"cluster without hosts", nil, ""},
+		{"down", testenv.Play{Reset: testenv.ResetBefore}, "status"},
+		{"request lost", testenv.Play{Lose: testenv.LoseRequest}, "timeout"},
+		{"slow", testenv.Play{Return: time.Second}, "timeout"},
+		{"reset", testenv.Play{Reset: testenv.ResetAfter}, "reset"},
+		{"500", answers(500, ""), "status"},
+		{"401 for a bad gate token", answers(401, ""), "unauthorized"},
+		{"204", answers(204, ""), "status"},
+		{"empty", answers(200, ""), "body"},
+		{"garbage", answers(200, "\xff\x00 not JSON"), "body"},
+		{"another JSON", answers(200, `[]`), "body"},
+		{"no fields", answers(200, `{}`), "body"},
+		{"trailing bytes", answers(200, `{"op_id":"x","verdict":"unknown_key"} x`), "body"},
+		{"reply to another operation", answers(200, `{"op_id":"other-1","verdict":"granted","lease":{"credits":3,"account":"acct_1","key":"key_1"}}`), "body"},
+		{"cut", testenv.Play{Body: testenv.Truncated(10)}, "body"},
+		{"oversized", testenv.Play{Body: testenv.Oversized(10 * api.MaxMessageBytes)}, "body"},
+		{"deeply nested", answers(200, strings.Repeat("[", api.MaxMessageBytes-1)), "body"},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			o := gateOptions("token", tt.cluster)
-			o.PluginConfiguration = []byte(strings.Replace(testConfig, "30000", "50", 1))
-			h := testenv.New(t, wasmPath, o)
-			unavailable.check(t, h.Do(t, document(bearer(anyKey))))
-			if tt.failure != "" && metric(t, h, "callout_failures."+tt.failure) != 1 {
-				t.Errorf("callout_failures.%s did not count", tt.failure)
-			}
-			if got := metric(t, h, "denied.unavailable"); got != 1 {
-				t.Errorf("denied.unavailable = %d", got)
-			}
-		})
-	}
+	underEveryProfile(t, func(t *testing.T, o testenv.Options) {
+		var plays []testenv.Play
+		for _, tt := range tests {
+			plays = append(plays, tt.play)
+		}
+		g := newGate(t, o, acquiring(nil, plays...))
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				g.Check(t, document(bearer(g.key.Secret)), counting(unavailable, "callout_failures."+tt.failure, "denied.unavailable"))
+			})
+		}
+		g.Advance(settled)
+		g.Check(t, document(bearer(g.key.Secret)), passed)
+		g.checkWallet(t, 7, 3, 0)
+	})
 }
 
-func TestMissingCluster(t *testing.T) {
+func TestClusterThatCannotBeSentTo(t *testing.T) {
 	t.Parallel()
-	o := gateOptions("token", nil)
-	o.Clusters = nil
-	h := testenv.New(t, wasmPath, o)
-	unavailable.check(t, h.Do(t, document(bearer(anyKey))))
-	if got := metric(t, h, "callout_failures.not_sent"); got != 1 {
-		t.Errorf("callout_failures.not_sent = %d", got)
+	for name, clusters := range map[string]map[string]testenv.Cluster{"no such cluster": nil, "no hosts": {"tollgate": nil}} {
+		t.Run(name, func(t *testing.T) {
+			h := testenv.New(t, testenv.Options{Clusters: clusters}, tollgate(t, wasmPath, "token"))
+			h.Check(t, document(bearer(anyKey)), counting(unavailable, "callout_failures.not_sent", "denied.unavailable"))
+		})
 	}
 }
 
 // A gate token that the control plane does not know must not open anything.
 func TestWrongGateToken(t *testing.T) {
 	t.Parallel()
-	_, cp := newGate(t)
+	cp := controlplanetest.New(t)
 	key := cp.MustKey(t, cp.MustAccount(t, "active", 10))
-	h := testenv.New(t, wasmPath, gateOptions("tg_gate_wrong", testenv.HandlerCluster(cp.GateHandler())))
-	unavailable.check(t, h.Do(t, document(bearer(key.Secret))))
+	cp.GateToken = "tg_gate_wrong"
+	hostOf(t, cp, testenv.Options{}, nil).Check(t, document(bearer(key.Secret)), counting(unavailable, "callout_failures.unauthorized"))
+}
+
+// A control plane that gives no decisions is told once in ten seconds, not once a request; a wrong gate token is named
+// as such.
+func TestCalloutFailuresAreLoggedSparingly(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, testenv.Options{}, testenv.Every(answers(401, "")))
+	const warning = "gave no decision: unauthorized; is the gate token in TOLLGATE_GATE_TOKEN right?"
+	loud, still := counting(unavailable, "callout_failures.unauthorized"), counting(unavailable, "callout_failures.unauthorized")
+	loud.Logs, still.LogsNot = []string{warning}, []string{warning}
+	free := at("/v1/free/x", document(bearer(g.key.Secret)))
+	for _, want := range []testenv.Want{loud, still, still, still, still} {
+		g.Check(t, free, want)
+	}
+	g.Advance(10 * time.Second)
+	g.Check(t, free, loud)
 }
 
 // The filter refuses to start on what it cannot work with, and says why.
 func TestRefusesToStart(t *testing.T) {
 	t.Parallel()
-	filter := compile(t, wasmPath)
 	tests := []struct {
-		name   string
-		change func(*testenv.Options)
-		want   []string
+		name, token string
+		changes     []string // to testConfig
+		want        []string
 	}{
-		{"no configuration", func(o *testenv.Options) { o.PluginConfiguration = nil }, []string{"configuration: expected one JSON object"}},
-		{"unknown field", func(o *testenv.Options) {
-			o.PluginConfiguration = []byte(strings.Replace(testConfig, "timeout_ms", "timeout", 1))
-		}, []string{"control_plane.timeout"}},
-		{"two faults", func(o *testenv.Options) {
-			o.PluginConfiguration = []byte(strings.NewReplacer("30000", "0", `"cost": 3`, `"cost": 0.5`).Replace(testConfig))
-		}, []string{"control_plane.timeout_ms", "routes[4].cost"}},
-		{"no token", func(o *testenv.Options) { o.Env = nil }, []string{"TOLLGATE_GATE_TOKEN"}},
-		{"token with a line break", func(o *testenv.Options) { o.Env = map[string]string{"TOLLGATE_GATE_TOKEN": "secret\r\nx: y"} }, []string{"TOLLGATE_GATE_TOKEN"}},
+		{"no configuration", "token", []string{testConfig, ""}, []string{"configuration: expected one JSON object"}},
+		{"unknown field", "token", []string{"timeout_ms", "timeout"}, []string{"control_plane.timeout"}},
+		{"two faults", "token", []string{"500", "0", `"cost": 3`, `"cost": 0.5`}, []string{"control_plane.timeout_ms", "routes[4].cost"}},
+		{"no token", "", nil, []string{"TOLLGATE_GATE_TOKEN"}},
+		{"token with a line break", "secret\r\nx: y", nil, []string{"TOLLGATE_GATE_TOKEN"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			o := gateOptions("token", nil)
-			tt.change(&o)
-			vm, err := filter.NewVM(t.Context(), o)
+			p := tollgate(t, wasmPath, tt.token, tt.changes...)
+			if tt.token == "" {
+				p.Env = nil
+			}
+			w, err := testenv.NewWorker(t.Context(), testenv.WorkerOptions{}, p)
 			if !errors.Is(err, testenv.ErrConfigurationRefused) {
 				if err == nil {
-					_ = vm.Close(t.Context())
+					_ = w.Close(t.Context())
 				}
-				t.Fatalf("NewVM = %v, want ErrConfigurationRefused", err)
+				t.Fatalf("NewWorker = %v, want ErrConfigurationRefused", err)
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(err.Error(), want) {
@@ -129,43 +135,5 @@ func TestRefusesToStart(t *testing.T) {
 				t.Errorf("error %q prints the token", err)
 			}
 		})
-	}
-}
-
-// A client that leaves while its acquire is under way must not upset the streams of others.
-func TestClientGoneWhilePaused(t *testing.T) {
-	t.Parallel()
-	asked, answer := make(chan struct{}), make(chan struct{})
-	o := gateOptions("token", handler(func(w http.ResponseWriter, r *http.Request) {
-		asked <- struct{}{}
-		<-answer
-	}))
-	vm, err := compile(t, wasmPath).NewVM(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := vm.NewStream(t.Context(), testenv.StreamOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() {
-		_, err := s.RequestHeaders(t.Context(), []testenv.Header{
-			{":method", "POST"}, {":path", "/v1/document/create"}, {":authority", "api.test"}, bearer(anyKey)}, true)
-		ended <- err
-	}()
-	<-asked
-	if err := s.Done(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; !errors.Is(err, testenv.ErrStreamClosed) {
-		t.Errorf("the paused step ended with %v, want ErrStreamClosed", err)
-	}
-	close(answer)
-	if err := vm.Close(t.Context()); err != nil {
-		t.Errorf("close: %v", err)
-	}
-	if err := vm.Dead(); err != nil {
-		t.Errorf("the late reply killed the VM: %v", err)
 	}
 }

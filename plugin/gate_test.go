@@ -6,11 +6,11 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
 	"github.com/tollgate/tollgate/testenv"
 )
@@ -22,7 +22,7 @@ const (
 )
 
 const testConfig = `{
-  "control_plane": {"cluster": "tollgate", "token_env": "TOLLGATE_GATE_TOKEN", "timeout_ms": 30000},
+  "control_plane": {"cluster": "tollgate", "token_env": "TOLLGATE_GATE_TOKEN", "timeout_ms": 500},
   "schemes": {"genrex": {"preset": "genrex"}, "vexrail": {"preset": "vexrail"}},
   "routes": [
     {"path": "/healthz", "auth": "none"},
@@ -33,97 +33,124 @@ const testConfig = `{
   ]
 }`
 
-// gateOptions are a filter's options with its callouts answered by cluster.
-func gateOptions(token string, cluster testenv.Cluster) testenv.Options {
-	return testenv.Options{
-		PluginName: "tollgate", RootID: "tollgate", VMID: "tollgate", NodeID: "edge-1",
-		PluginConfiguration: []byte(testConfig),
-		Env:                 map[string]string{"TOLLGATE_GATE_TOKEN": token},
-		Clusters:            map[string]testenv.Cluster{"tollgate": cluster},
+// tollgate is a compiled filter with testConfig, changed by pairs of text to replace.
+func tollgate(t testing.TB, path, token string, changes ...string) testenv.Plugin {
+	t.Helper()
+	return testenv.Plugin{
+		Filter: testenv.Load(t, path), Name: "tollgate", RootID: "tollgate", VMID: "tollgate",
+		Configuration: []byte(strings.NewReplacer(changes...).Replace(testConfig)),
+		Env:           map[string]string{"TOLLGATE_GATE_TOKEN": token},
 	}
 }
 
-// newGate is the compiled filter in front of a real control plane.
-func newGate(t testing.TB) (*testenv.Host, *controlplanetest.ControlPlane) {
+// hostOf runs the filter in front of cp, on one clock with it. Calls between the two go as plan says; nil delivers them.
+func hostOf(t testing.TB, cp *controlplanetest.ControlPlane, o testenv.Options, plan testenv.Plan, changes ...string) *testenv.Host {
+	t.Helper()
+	clock, gate := testenv.NewClock(cp.Clock.Now()), cp.GateHandler()
+	o.Clock, o.Node = clock, testenv.Node{ID: "edge-1"}
+	o.Clusters = map[string]testenv.Cluster{"tollgate": &testenv.Script{Plan: plan, Cluster: testenv.HandlerCluster(
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			cp.Clock.Set(clock.Now())
+			gate.ServeHTTP(w, r)
+		}))}}
+	return testenv.New(t, o, tollgate(t, wasmPath, cp.GateToken, changes...))
+}
+
+// gate is the filter in front of a control plane that knows one account with 10 credits, a key and a pair of it.
+type gate struct {
+	*testenv.Host
+	cp               *controlplanetest.ControlPlane
+	account, project string
+	key              controlplanetest.Key
+	pair             controlplanetest.Pair
+}
+
+func newGate(t testing.TB, o testenv.Options, plan testenv.Plan, changes ...string) *gate {
 	t.Helper()
 	cp := controlplanetest.New(t)
-	return testenv.New(t, wasmPath, gateOptions(cp.GateToken, testenv.HandlerCluster(cp.GateHandler()))), cp
+	g := &gate{cp: cp, account: cp.MustAccount(t, "active", 10)}
+	g.key, g.project = cp.MustKey(t, g.account), cp.MustProject(t, g.account, "verified")
+	g.pair = cp.MustPair(t, g.project)
+	g.Host = hostOf(t, cp, o, plan, changes...)
+	return g
 }
 
-// document is the request of the genrex page with the given headers.
+// underEveryProfile runs test on each host that the filter has to live with.
+func underEveryProfile(t *testing.T, test func(t *testing.T, o testenv.Options)) {
+	t.Parallel()
+	for _, p := range testenv.Profiles() {
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			test(t, testenv.Options{Profile: p})
+		})
+	}
+}
+
+// document is the request of the genrex page with the given headers, chat that of the vexrail page.
 func document(headers ...testenv.Header) testenv.Request {
+	return post("/v1/document/create", `{"prompt": "Write about AI trends"}`, headers)
+}
+
+func chat(headers ...testenv.Header) testenv.Request {
+	return post("/v1/chat/completions", `{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello, world!"}]}`, headers)
+}
+
+func post(path, body string, headers []testenv.Header) testenv.Request {
 	return testenv.Request{
-		Method: http.MethodPost, Path: "/v1/document/create", Host: "api.test",
-		Headers: append([]testenv.Header{{"content-type", "application/json"}}, headers...),
-		Body:    []byte(`{"prompt": "Write about AI trends"}`),
+		Method: http.MethodPost, Path: path, Host: "api.test",
+		Headers: append([]testenv.Header{{"content-type", "application/json"}}, headers...), Body: []byte(body),
 	}
 }
 
-func bearer(key string) testenv.Header { return testenv.Header{"authorization", "Bearer " + key} }
-func xkey(key string) testenv.Header   { return testenv.Header{"x-api-key", key} }
+func at(path string, r testenv.Request) testenv.Request {
+	r.Path = path
+	return r
+}
 
-// header returns the values of name, joined, and "" if there are none.
-func header(headers []testenv.Header, name string) string {
-	var values []string
-	for _, h := range headers {
-		if h[0] == name {
-			values = append(values, h[1])
+func bearer(key string) testenv.Header  { return testenv.Header{"authorization", "Bearer " + key} }
+func xkey(key string) testenv.Header    { return testenv.Header{"x-api-key", key} }
+func public(key string) testenv.Header  { return testenv.Header{"x-publishable-key", key} }
+func private(key string) testenv.Header { return testenv.Header{"x-secret-key", key} }
+
+func both(p controlplanetest.Pair, more ...testenv.Header) []testenv.Header {
+	return append([]testenv.Header{public(p.Publishable), private(p.Secret)}, more...)
+}
+
+// checkWallet says what the gate's account must have left, have spent and have been let off.
+func (g *gate) checkWallet(t testing.TB, available, spent, writtenOff int64) {
+	t.Helper()
+	if w := g.cp.MustWallet(t, g.account); w.Available != available || w.Spent != spent || w.WrittenOff != writtenOff {
+		t.Errorf("wallet %+v, want %d available, %d spent, %d written off", w, available, spent, writtenOff)
+	}
+}
+
+// reports are the syncs that the filter has sent.
+func (g *gate) reports(t testing.TB) []api.SyncRequest {
+	t.Helper()
+	var all []api.SyncRequest
+	for _, c := range g.Callouts() {
+		if c.Header(":path") == api.SyncPath {
+			all = append(all, decode[api.SyncRequest](t, c.Body))
 		}
 	}
-	return strings.Join(values, "|")
+	return all
 }
 
-// denial is a published error row.
-type denial struct {
-	status        int
-	code, message string
-	// challenge is the WWW-Authenticate header, retryAfter the Retry-After header; empty for none.
-	challenge, retryAfter string
-}
-
-var (
-	invalidRequest      = denial{400, "INVALID_REQUEST", "Credential or Host headers are repeated or conflict", "", ""}
-	unauthenticated     = denial{401, "UNAUTHENTICATED", "Missing authentication credentials", `Bearer realm="genrex"`, ""}
-	invalidKey          = denial{401, "INVALID_API_KEY", "API key is invalid or does not exist", `Bearer realm="genrex", error="invalid_token"`, ""}
-	accountDisabled     = denial{403, "ACCOUNT_DISABLED", "Account is disabled", "", ""}
-	insufficientCredits = denial{402, "INSUFFICIENT_CREDITS", "Account has insufficient credits", "", ""}
-	unavailable         = denial{503, "SERVICE_UNAVAILABLE", "The service cannot check this key right now; try again", "", "1"}
-)
-
-// check fails t unless got is d, whole, answered by the filter itself and never sent upstream.
-func (d denial) check(t testing.TB, got testenv.Response) {
+// settle lets enough time pass for every report to be repeated, and holds that there were n of them in all.
+func (g *gate) settle(t testing.TB, n int) []api.SyncRequest {
 	t.Helper()
-	if got.Status != d.status || !got.Local || got.Upstream != nil {
-		t.Errorf("status %d (local %v, reached the upstream %v), want the filter's own %d", got.Status, got.Local, got.Upstream != nil, d.status)
+	g.Advance(settled)
+	reports := g.reports(t)
+	if len(reports) != n {
+		t.Fatalf("%d reports, want %d: %+v", len(reports), n, reports)
 	}
-	var body struct {
-		Error struct{ Code, Message string } `json:"error"`
-	}
-	if err := json.Unmarshal(got.Body, &body); err != nil {
-		t.Errorf("body %q: %v", got.Body, err)
-	}
-	if body.Error.Code != d.code || body.Error.Message != d.message {
-		t.Errorf("error %+v, want %s: %s", body.Error, d.code, d.message)
-	}
-	for _, h := range [][2]string{
-		{"content-type", "application/json"}, {"cache-control", "no-store"},
-		{"www-authenticate", d.challenge}, {"retry-after", d.retryAfter},
-	} {
-		if value := header(got.Headers, h[0]); value != h[1] {
-			t.Errorf("%s: %q, want %q", h[0], value, h[1])
-		}
-	}
+	return reports
 }
 
-// metric returns a counter's value and fails t if the filter defines none of that name.
-func metric(t testing.TB, h *testenv.Host, name string) int64 {
+func decode[T any](t testing.TB, text []byte) (v T) {
 	t.Helper()
-	return h.Metric("tollgate." + name)
-}
-
-// wallet says what an account has and has spent.
-func wallet(t testing.TB, cp *controlplanetest.ControlPlane, account string) string {
-	t.Helper()
-	w := cp.MustWallet(t, account)
-	return fmt.Sprintf("available %d spent %d", w.Available, w.Spent)
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return v
 }

@@ -17,19 +17,6 @@ import (
 // manyRequests is twice what killed every unpatched build that was tried (research/ecosystem.md §C).
 const manyRequests = 30_000
 
-// grants answers every acquire, so that each request takes the longest way through the filter.
-func grants() testenv.Cluster {
-	return handler(func(w http.ResponseWriter, r *http.Request) {
-		var req api.AcquireRequest
-		if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(api.AcquireReply{OpID: req.OpID, Verdict: api.Granted,
-			Lease: &api.Lease{Credits: req.Cost, Account: "acct_1", Key: "key_1"}})
-	})
-}
-
 // driven is what became of a drive: how many requests were served, and the bytes of linear memory after a tenth
 // of them and after the last.
 type driven struct {
@@ -37,48 +24,67 @@ type driven struct {
 	early, late uint64
 }
 
+// grants answers every acquire, so that each request takes the longest way through the filter.
+func grants(w http.ResponseWriter, r *http.Request) {
+	var req api.AcquireRequest
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(api.AcquireReply{OpID: req.OpID, Verdict: api.Granted,
+		Lease: &api.Lease{Credits: req.Cost, Account: "acct_1", Key: "key_1"}})
+}
+
 // drive sends n requests through one VM whose collector runs as often as it can, on a host that answers and
 // forbids as Envoy 1.33 does. It stops at the first request that is not served. The error is the VM's end, if it
 // died, with what it logged.
 func drive(t *testing.T, wasm string, n int) (r driven, err error) {
 	t.Helper()
-	o := gateOptions("token", grants())
-	o.Env["GOGC"] = "1"
+	p := tollgate(t, wasm, "token", `"timeout_ms": 500`, `"timeout_ms": 30000`) // real time, on a machine that may stall
+	p.Env["GOGC"] = "1"
 	// A Go runtime that throws says why on standard error.
 	var logged strings.Builder
-	o.Log = func(_ testenv.Level, message string) { logged.WriteString(message + "\n") }
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\n%s", err, logged.String())
 		}
 	}()
-	vm, err := compile(t, wasm).NewVM(t.Context(), o)
+	w, err := testenv.NewWorker(t.Context(), testenv.WorkerOptions{
+		Clusters: map[string]testenv.Cluster{"tollgate": testenv.HandlerCluster(http.HandlerFunc(grants))},
+		Log:      func(_ string, _ testenv.Level, message string) { logged.WriteString(message + "\n") },
+	}, p)
 	if err != nil {
 		return r, err
 	}
-	defer func() { _ = vm.Close(t.Context()) }()
+	defer func() { _ = w.Close(t.Context()) }()
 	headers := []testenv.Header{{":method", "POST"}, {":path", "/v1/document/create"}, {":authority", "api.test"}, bearer(anyKey)}
 	for range 16 {
 		headers = append(headers, testenv.Header{"x-padding", "some header that a browser would send as well"})
 	}
 	for ; r.served < n; r.served++ {
-		s, err := vm.NewStream(t.Context(), testenv.StreamOptions{})
-		if err != nil {
-			return r, errors.Join(err, vm.Dead())
-		}
-		step, err := s.RequestHeaders(t.Context(), headers, true)
-		if err == nil && step.Local == nil {
-			_, err = s.ResponseHeaders(t.Context(), []testenv.Header{{":status", "200"}}, true)
-		}
-		if err := errors.Join(err, s.Done(t.Context()), vm.Dead()); err != nil || step.Local != nil {
+		if served, err := serveOne(t, w, headers); err != nil || !served {
 			return r, err
 		}
 		if r.served == n/10 {
-			r.early = vm.MemoryBytes()
+			r.early = w.MemoryBytes()
 		}
 	}
-	r.late = vm.MemoryBytes()
-	return r, vm.Dead()
+	r.late = w.MemoryBytes()
+	return r, w.Dead()
+}
+
+// serveOne sends a request with these headers and says whether the filter let it pass.
+func serveOne(t *testing.T, w *testenv.Worker, headers []testenv.Header) (bool, error) {
+	t.Helper()
+	s, err := w.NewStream(t.Context(), testenv.StreamOptions{})
+	if err != nil {
+		return false, errors.Join(err, w.Dead())
+	}
+	step, err := s.RequestHeaders(t.Context(), headers, true)
+	if err == nil && step.Local == nil {
+		_, err = s.ResponseHeaders(t.Context(), []testenv.Header{{":status", "200"}}, true)
+	}
+	return step.Local == nil, errors.Join(err, s.Done(t.Context()), w.Dead())
 }
 
 // With collections forced all the way, the filter serves every request and its memory stays where it was.

@@ -38,48 +38,37 @@ func TestAThirdSchemeNeedsNoCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	cp := controlplanetest.NewWithSchemes(t, schemes)
-	o := gateOptions(cp.GateToken, testenv.HandlerCluster(cp.GateHandler()))
-	o.PluginConfiguration = []byte(`{"control_plane": {"cluster": "tollgate", "timeout_ms": 30000}, "schemes": ` + thirdSchemes + `, "routes": [
+	h := hostOf(t, cp, testenv.Options{}, nil, testConfig, `{"control_plane": {"cluster": "tollgate"}, "schemes": `+thirdSchemes+`, "routes": [
 	  {"path": "/acme", "scheme": "acme", "cost": 2}, {"path": "/duo", "scheme": "duo", "cost": 0}]}`)
-	h := testenv.New(t, wasmPath, o)
-	do := func(path string, headers ...testenv.Header) testenv.Response {
-		return h.Do(t, testenv.Request{Path: path, Headers: headers})
+	key := cp.MustKeyOf(t, "acme", cp.MustAccount(t, "active", 3))
+	pair := cp.MustKeyOf(t, "duo", cp.MustProject(t, cp.MustAccount(t, "active", 0), "unverified"))
+	acme := func(secret string) testenv.Request {
+		return at("/acme", document(testenv.Header{"x-acme-key", secret}))
 	}
-	check := func(got testenv.Response, status int, body, challenge string, callouts int) {
-		t.Helper()
-		if got.Status != status || !strings.Contains(string(got.Body), body) || header(got.Headers, "www-authenticate") != challenge || len(got.Callouts) != callouts {
-			t.Errorf("%d %s, challenge %q, %d callouts; want %d %s, %q, %d", got.Status, got.Body, header(got.Headers, "www-authenticate"), len(got.Callouts),
-				status, body, challenge, callouts)
-		}
+	refuse := func(status int, body, challenge string, callouts []string) testenv.Want {
+		return testenv.Want{Decision: testenv.Answered, Status: status, BodyHas: []string{body}, Callouts: callouts,
+			Headers: map[string]string{"www-authenticate": challenge}}
 	}
-	account := cp.MustAccount(t, "active", 3)
-	key := cp.MustKeyOf(t, "acme", account)
-	ours := func(secret string) testenv.Header { return testenv.Header{"x-acme-key", secret} }
-
-	if got := do("/acme", ours(key.Secret)); got.Status != 200 || header(got.Upstream.Headers, "x-acme-key") != "" || header(got.Upstream.Headers, "x-tollgate-key-id") != key.ID {
-		t.Errorf("a good key: %d %s", got.Status, got.Body)
-	}
-	check(do("/acme", ours(key.Secret)), 429, `"code":"quota","message":"No quota left"`, "", 1)
-	check(do("/acme"), 401, `"code":"no_key"`, `AcmeKey realm="acme"`, 0)
-	check(do("/acme", bearer(key.Secret)), 401, `"code":"no_key"`, `AcmeKey realm="acme"`, 0)
+	good := passed
+	good.Upstream = map[string]string{"x-acme-key": "", "x-tollgate-key-id": key.ID}
 	// One wrong character breaks the checksum, and the control plane is not asked.
 	wrong := key.Secret[:20] + string("AB"[strings.Count(key.Secret[20:21], "A")]) + key.Secret[21:]
-	check(do("/acme", ours(wrong)), 401, `"code":"invalid_key"`, `AcmeKey realm="acme"`, 0)
-
-	pair := cp.MustKeyOf(t, "duo", cp.MustProject(t, cp.MustAccount(t, "active", 0), "unverified"))
-	if got := do("/duo", testenv.Header{"x-duo-id", pair.Publishable}, testenv.Header{"x-duo-key", pair.Secret}); got.Status != 200 {
-		t.Errorf("a pair that needs neither domain nor balance: %d %s", got.Status, got.Body)
-	}
-	check(do("/duo", testenv.Header{"x-duo-id", pair.Publishable}), 401, `"code":"missing_credential"`, `ApiKey realm="api"`, 0)
+	h.Run(t, []testenv.Scenario{
+		{Name: "a good key", Request: acme(key.Secret), Want: good},
+		{Name: "no quota", Request: acme(key.Secret), Want: refuse(429, `"code":"quota","message":"No quota left"`, "", askOnce)},
+		{Name: "no key", Request: at("/acme", document()), Want: refuse(401, `"code":"no_key"`, `AcmeKey realm="acme"`, unasked)},
+		{Name: "another header", Request: at("/acme", document(bearer(key.Secret))), Want: refuse(401, `"code":"no_key"`, `AcmeKey realm="acme"`, unasked)},
+		{Name: "wrong checksum", Request: acme(wrong), Want: refuse(401, `"code":"invalid_key"`, `AcmeKey realm="acme"`, unasked)},
+		{Name: "a pair that needs neither domain nor balance",
+			Request: at("/duo", document(testenv.Header{"x-duo-id", pair.Publishable}, testenv.Header{"x-duo-key", pair.Secret})), Want: passed},
+		{Name: "half a pair", Request: at("/duo", document(testenv.Header{"x-duo-id", pair.Publishable})),
+			Want: refuse(401, `"code":"missing_credential"`, `ApiKey realm="api"`, unasked)},
+	}...)
 }
 
 // A scheme that the control plane does not know is nobody's fault but the operator's: undecided, not an invalid key.
 func TestASchemeTheControlPlaneDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	_, cp := newGate(t)
-	key := cp.MustKey(t, cp.MustAccount(t, "active", 10))
-	o := gateOptions(cp.GateToken, testenv.HandlerCluster(cp.GateHandler()))
-	o.PluginConfiguration = []byte(strings.NewReplacer(`"genrex": {"preset"`, `"mine": {"preset"`, `"scheme": "genrex"`, `"scheme": "mine"`).Replace(testConfig))
-	h := testenv.New(t, wasmPath, o)
-	unavailable.check(t, h.Do(t, document(bearer(key.Secret))))
+	g := newGate(t, testenv.Options{}, nil, `"genrex": {"preset"`, `"mine": {"preset"`, `"scheme": "genrex"`, `"scheme": "mine"`)
+	g.Check(t, document(bearer(g.key.Secret)), unavailable)
 }

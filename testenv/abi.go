@@ -63,24 +63,25 @@ const (
 
 // The directions that continue_stream and close_stream name; those above are of TCP streams.
 const (
-	streamTypeResponse uint32 = 1
-	streamTypeMax      uint32 = 3
+	streamTypeResponse   uint32 = 1
+	streamTypeDownstream uint32 = 2
+	streamTypeUpstream   uint32 = 3
+	streamTypeMax        uint32 = 3
 )
 
 // What a filter returns from a step. Envoy's conversion knows no "continue and end the stream" and
 // takes it as continue; anything not listed is a stop.
 const (
-	headersContinue    uint64 = 0
-	headersContinueEnd uint64 = 2
-	dataContinue       uint64 = 0
-	dataStopAndBuffer  uint64 = 1
-	dataStopAndWait    uint64 = 2
+	headersContinue      uint64 = 0
+	headersStop          uint64 = 1
+	headersContinueEnd   uint64 = 2
+	headersStopAndBuffer uint64 = 3
+	dataContinue         uint64 = 0
+	dataStopAndBuffer    uint64 = 1
+	dataStopAndWait      uint64 = 2
 	// actionStopIteration is the stop that a local response forces.
 	actionStopIteration uint64 = ^uint64(0)
 )
-
-// rootContextID is the id of a VM's only plugin context; 0 is the VM's own.
-const rootContextID uint32 = 1
 
 // callback is an entry point that a filter may export.
 type callback int
@@ -97,6 +98,7 @@ const (
 	onResponseBody
 	onResponseTrailers
 	onHTTPCallResponse
+	onQueueReady
 	onDone
 	onLog
 	onDelete
@@ -116,6 +118,7 @@ var callbackExports = [callbackCount]string{
 	onResponseBody:     "proxy_on_response_body",
 	onResponseTrailers: "proxy_on_response_trailers",
 	onHTTPCallResponse: "proxy_on_http_call_response",
+	onQueueReady:       "proxy_on_queue_ready",
 	onDone:             "proxy_on_done",
 	onLog:              "proxy_on_log",
 	onDelete:           "proxy_on_delete",

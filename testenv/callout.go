@@ -3,7 +3,8 @@ package testenv
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -20,8 +21,9 @@ type Cluster interface {
 	Call(ctx context.Context, req *CalloutRequest) (*CalloutResponse, error)
 }
 
-// CalloutRequest is one request that the filter sends by itself. Headers include the pseudo
-// headers, with content-length set when there is a body. Timeout 0 means none.
+// CalloutRequest is one request that the filter sends by itself. Headers include the pseudo headers and what Envoy's async
+// client adds (async_client_impl.cc): content-length for a body, x-envoy-internal and, for a timeout,
+// x-envoy-expected-rq-timeout-ms. Timeout 0 means none.
 type CalloutRequest struct {
 	Cluster  string
 	Headers  []Header
@@ -39,23 +41,26 @@ type CalloutResponse struct {
 
 // callout is a request in flight, known to the guest by its token.
 type callout struct {
-	token  uint32
-	cancel context.CancelFunc
-	record *CalloutRecord
+	token   uint32
+	plugin  *pluginContext // whose root context is called back
+	request *CalloutRequest
+	cancel  func()
+	record  *CalloutRecord
 }
 
 // callAnswer is the answer that the callback's hostcalls read.
 type callAnswer struct {
-	headers, trailers *headerMap
-	body              []byte
+	headers  *headerMap
+	trailers *headerMap // nil for an answer without any
+	body     []byte
 }
 
 // httpCall checks and starts a callout; the caller holds the lock.
-func (vm *VM) httpCall(cluster string, headers []Header, body []byte, trailers []Header, timeoutMS int32) (uint32, status) {
+func (vm *wasmVM) httpCall(cluster string, headers []Header, body []byte, trailers []Header, timeoutMS int32) (uint32, status) {
 	if timeoutMS < 0 {
 		return 0, statusBadArgument
 	}
-	target, known := vm.opts.Clusters[cluster]
+	target, known := vm.w.opts.Clusters[cluster]
 	if !known {
 		return 0, statusBadArgument
 	}
@@ -71,6 +76,10 @@ func (vm *VM) httpCall(cluster string, headers []Header, body []byte, trailers [
 	if len(body) > 0 {
 		m.replace("content-length", strconv.Itoa(len(body)))
 	}
+	m.replace("x-envoy-internal", "true")
+	if timeoutMS > 0 {
+		m.replace("x-envoy-expected-rq-timeout-ms", strconv.Itoa(int(timeoutMS)))
+	}
 	req := &CalloutRequest{
 		Cluster: cluster, Headers: m.pairs, Body: body,
 		Trailers: newHeaderMap(trailers, nil).pairs,
@@ -79,24 +88,36 @@ func (vm *VM) httpCall(cluster string, headers []Header, body []byte, trailers [
 	return vm.startCallout(target, req), statusOK
 }
 
-func (vm *VM) startCallout(target Cluster, req *CalloutRequest) uint32 {
-	ctx, cancel := context.WithCancel(context.Background())
-	if req.Timeout > 0 {
-		ctx, cancel = context.WithTimeout(context.Background(), req.Timeout)
-	}
-	c := &callout{token: vm.nextToken(), cancel: cancel}
+func (vm *wasmVM) startCallout(target Cluster, req *CalloutRequest) uint32 {
+	c := &callout{token: vm.nextToken(), plugin: vm.currentPlugin(), request: req, cancel: func() {}}
 	vm.callouts[c.token] = c
-	c.record = vm.opts.record.calloutStarted(vm.currentStream(), req)
-	vm.sending.Add(1)
-	go func() {
-		defer vm.sending.Done()
-		defer cancel()
-		vm.deliver(c, await(ctx, target, req, vm.opts.MaxCalloutBytes))
-	}()
+	c.record = vm.w.opts.record.calloutStarted(vm, req)
+	if vm.w.opts.send != nil {
+		vm.w.opts.send(c, target)
+	} else {
+		vm.w.sendAside(c, target)
+	}
 	return c.token
 }
 
-func (vm *VM) nextToken() uint32 {
+// sendAside runs a callout on a goroutine, in real time.
+func (w *Worker) sendAside(c *callout, target Cluster) {
+	ctx, cancel := context.WithCancel(context.Background())
+	if c.request.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(context.Background(), c.request.Timeout)
+	}
+	c.cancel = cancel
+	w.sending.Go(func() {
+		defer cancel()
+		resp := await(ctx, target, c.request, w.opts.MaxCalloutBytes)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		c.plugin.vm.deliver(c, resp)
+		w.abandonIfStuck()
+	})
+}
+
+func (vm *wasmVM) nextToken() uint32 {
 	for {
 		vm.lastToken++
 		if _, taken := vm.callouts[vm.lastToken]; !taken && vm.lastToken != 0 {
@@ -105,8 +126,7 @@ func (vm *VM) nextToken() uint32 {
 	}
 }
 
-// await calls the cluster and turns what happened into what Envoy's async client reports; nil is
-// a reset.
+// await calls the cluster and turns what happened into what Envoy's async client reports; nil is a reset.
 func await(ctx context.Context, target Cluster, req *CalloutRequest, limit int) *CalloutResponse {
 	type outcome struct {
 		resp *CalloutResponse
@@ -117,23 +137,27 @@ func await(ctx context.Context, target Cluster, req *CalloutRequest, limit int) 
 		resp, err := target.Call(ctx, req)
 		done <- outcome{resp, err}
 	}()
-	var o outcome
 	select {
-	case o = <-done:
+	case o := <-done:
+		return reported(o.resp, o.err, limit)
 	case <-ctx.Done():
-		o.err = ctx.Err()
+		return reported(nil, ctx.Err(), limit)
 	}
+}
+
+// reported is what Envoy's async client makes of an upstream's answer or failure; nil is a reset.
+func reported(resp *CalloutResponse, err error, limit int) *CalloutResponse {
 	switch {
-	case errors.Is(o.err, ErrReset):
+	case errors.Is(err, ErrReset):
 		return nil
-	case errors.Is(o.err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		return routerReply(504, "upstream request timeout")
-	case o.err != nil:
+	case err != nil:
 		return routerReply(503, "upstream connect error or disconnect/reset before headers. reset reason: connection failure")
-	case o.resp == nil || len(o.resp.Body) > limit:
+	case resp == nil || len(resp.Body) > limit:
 		return nil
 	}
-	return o.resp
+	return resp
 }
 
 // routerReply is an answer that Envoy's router makes in the cluster's place.
@@ -148,50 +172,41 @@ func routerReply(code int, body string) *CalloutResponse {
 	}
 }
 
-// deliver calls the guest back, unless its VM died or closed meanwhile. The callback runs on the
-// root context, whichever stream sent the callout.
-func (vm *VM) deliver(c *callout, resp *CalloutResponse) {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
+// deliver calls the guest back, unless its VM died or closed meanwhile. The callback runs on the plugin's root context,
+// whichever stream sent the callout.
+func (vm *wasmVM) deliver(c *callout, resp *CalloutResponse) {
 	if vm.callouts[c.token] != c {
 		return
 	}
-	vm.opts.record.calloutEnded(c.record, resp)
-	var headers, trailers int
+	vm.w.opts.record.calloutEnded(c.record, resp)
+	var headers, body, trailers int
 	if resp == nil {
-		vm.callAnswer = &callAnswer{headers: &headerMap{}, trailers: &headerMap{}}
 		vm.callStatus, vm.callMessage = uint32(statusBrokenConnection), "reset"
 	} else {
-		vm.callAnswer = &callAnswer{
-			headers: newHeaderMap(resp.Headers, nil), trailers: newHeaderMap(resp.Trailers, nil), body: resp.Body,
-		}
-		headers, trailers = len(resp.Headers), len(resp.Trailers)
+		headers, body, trailers = len(resp.Headers), len(resp.Body), len(resp.Trailers)
+		vm.callAnswer = newCallAnswer(resp)
 	}
-	body := len(vm.callAnswer.body)
-	vm.call(onHTTPCallResponse, rootContextID, uint64(c.token), uint64(headers), uint64(body), uint64(trailers))
-	vm.callAnswer, vm.callMessage = nil, ""
-	delete(vm.callouts, c.token)
-	vm.abandonIfStuck()
+	over := func() {
+		vm.callAnswer, vm.callMessage = nil, ""
+		delete(vm.callouts, c.token)
+	}
+	vm.deferred = append(vm.deferred, over) // before what the guest asks for: no other callback sees the answer
+	vm.call(onHTTPCallResponse, c.plugin.id, uint64(c.token), uint64(headers), uint64(body), uint64(trailers))
+	over() // nothing was deferred in a guest without the callback, or one that died in it
 }
 
-// cancelCallouts ends every callout without a callback.
-func (vm *VM) cancelCallouts() {
-	for token, c := range vm.callouts {
-		c.cancel()
+func newCallAnswer(resp *CalloutResponse) *callAnswer {
+	a := &callAnswer{headers: newHeaderMap(resp.Headers, nil), body: resp.Body}
+	if len(resp.Trailers) > 0 {
+		a.trailers = newHeaderMap(resp.Trailers, nil)
+	}
+	return a
+}
+
+// cancelCallouts ends every callout without a callback, in the order of their tokens: a run must not depend on a map's.
+func (vm *wasmVM) cancelCallouts() {
+	for _, token := range slices.Sorted(maps.Keys(vm.callouts)) {
+		vm.callouts[token].cancel()
 		delete(vm.callouts, token)
 	}
-}
-
-// statusOf reads the :status of an answer.
-func (r *CalloutResponse) statusOf() (int, error) {
-	for _, h := range r.Headers {
-		if h[0] == ":status" {
-			code, err := strconv.Atoi(h[1])
-			if err != nil {
-				return 0, fmt.Errorf("read :status %q: %w", h[1], err)
-			}
-			return code, nil
-		}
-	}
-	return 0, errors.New("no :status in the answer")
 }

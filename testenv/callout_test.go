@@ -2,83 +2,105 @@ package testenv
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
+// failing is a cluster without an answer.
+func failing(err error) Cluster {
+	return clusterFunc(func(context.Context, *CalloutRequest) (*CalloutResponse, error) { return nil, err })
+}
+
+// control answers with what it was asked.
+var control = HandlerCluster(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	w.Header().Set("Trailer", "X-Sum")
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = io.WriteString(w, strings.Join([]string{
+		r.Method, r.URL.Path, r.Host, r.Header.Get("x-upper"), r.Header.Get("content-length"),
+		r.Header.Get("x-envoy-internal"), r.Header.Get("x-envoy-expected-rq-timeout-ms"), r.Trailer.Get("x-trailer"), string(body),
+	}, ","))
+	w.Header().Set("X-Sum", "7")
+}))
+
 func TestCallout(t *testing.T) {
 	t.Parallel()
 	clusters := map[string]Cluster{
-		"control": HandlerCluster(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			w.WriteHeader(http.StatusAccepted)
-			_, _ = w.Write([]byte(r.Method + " " + r.URL.Path + " " + r.Host + " " + r.Header.Get("x-upper") + " " + r.Header.Get("content-length") + " " + string(body)))
-		})),
-		"reset": clusterFunc(func(context.Context, *CalloutRequest) (*CalloutResponse, error) { return nil, ErrReset }),
-		"down":  clusterFunc(func(context.Context, *CalloutRequest) (*CalloutResponse, error) { return nil, io.ErrUnexpectedEOF }),
-		"silent": clusterFunc(func(ctx context.Context, _ *CalloutRequest) (*CalloutResponse, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}),
-		"large":  answering(200, strings.Repeat("x", 101)),
-		"empty":  answering(204, ""),
-		"nobody": nil,
-		"abort":  HandlerCluster(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })),
+		"control": control,
+		"reset":   failing(ErrReset),
+		"down":    failing(io.ErrUnexpectedEOF),
+		"silent":  &Script{Cluster: control, Plan: Every(Play{Delay: time.Hour})},
+		"full":    answering(200, strings.Repeat("x", 100)),
+		"large":   answering(200, strings.Repeat("x", 101)),
+		"empty":   answering(204, ""),
+		"nobody":  nil,
+		"abort":   HandlerCluster(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })),
 		"cut": HandlerCluster(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(200)
 			panic(http.ErrAbortHandler)
 		})),
 	}
-	bad := "error status returned by host: bad argument"
+	const (
+		none    = `answer has headers false body "" false trailers [] false`
+		timeout = `answer has headers true body "upstream request timeout" true trailers [] false`
+		failure = `answer has headers true body "upstream connect error or disconnect/reset before headers. reset reason: connection failure" true trailers [] false`
+	)
 	tests := []struct {
 		name    string
-		headers []Header
-		status  int    // of a local response, 0 when the request went through
-		body    string // of the local response, or the callout's as the filter saw it
-		answer  string // :status as the filter saw it
+		request Request
+		status  string   // of the answer
+		callout []string // as in Want.Callouts
+		logs    []string
+		took    time.Duration
 	}{
-		{"answered", []Header{{"x-cluster", "control"}, {"x-send", "hello"}, {"x-timeout", "5000"}}, 0, "POST /check control v 5 hello", "202"},
-		{"no body, no content-length", []Header{{"x-cluster", "control"}, {"x-timeout", "5000"}}, 0, "POST /check control v  ", "202"},
-		{"no timeout", []Header{{"x-cluster", "control"}, {"x-timeout", "0"}}, 0, "POST /check control v  ", "202"},
-		{"empty answer", []Header{{"x-cluster", "empty"}}, 0, "", "204"},
-		{"unknown cluster", []Header{{"x-cluster", "nowhere"}}, 500, bad, ""},
-		{"no method", []Header{{"x-cluster", "control"}, {"x-omit", ":method"}}, 500, bad, ""},
-		{"no path", []Header{{"x-cluster", "control"}, {"x-omit", ":path"}}, 500, bad, ""},
-		{"no authority", []Header{{"x-cluster", "control"}, {"x-omit", ":authority"}}, 500, bad, ""},
-		{"no host in the cluster", []Header{{"x-cluster", "nobody"}}, 500, "error status returned by host: internal failure", ""},
-		{"timeout", []Header{{"x-cluster", "silent"}, {"x-timeout", "1"}}, 0, "upstream request timeout", "504"},
-		{"connection failure", []Header{{"x-cluster", "down"}}, 0, "upstream connect error or disconnect/reset before headers. reset reason: connection failure", "503"},
-		{"handler aborts before the answer", []Header{{"x-cluster", "abort"}}, 0, "upstream connect error or disconnect/reset before headers. reset reason: connection failure", "503"},
-		{"reset", []Header{{"x-cluster", "reset"}}, 502, "reset 0", ""},
-		{"handler aborts within the answer", []Header{{"x-cluster", "cut"}}, 502, "reset 0", ""},
-		{"answer too large", []Header{{"x-cluster", "large"}}, 502, "reset 0", ""},
+		{"answered", with("x-cluster", "control", "x-send", "hello", "x-timeout", "5000"), "202", []string{"control POST /check 202"}, []string{
+			"answer 3 41 1", `answer has headers true body "POST,/check,control,v,5,true,5000,t,hello" true trailers [[x-sum 7]] true`,
+		}, 0},
+		{"no body, no content-length; no timeout", with("x-cluster", "control"), "202", []string{"control POST /check 202"}, []string{
+			`answer has headers true body "POST,/check,control,v,,true,,t," true trailers [[x-sum 7]] true`,
+		}, 0},
+		{"empty answer", with("x-cluster", "empty"), "204", []string{"empty POST /check 204"}, []string{
+			"answer 1 0 0", `answer has headers true body "" false trailers [] false`,
+		}, 0},
+		{"as large as the limit", with("x-cluster", "full"), "200", []string{"full POST /check 200"}, []string{"answer 3 100 0"}, 0},
+		{"timeout", with("x-cluster", "silent", "x-timeout", "1500"), "504", []string{"silent POST /check 504"}, []string{"answer 3 24 0", timeout}, 1500 * time.Millisecond},
+		{"connection failure", with("x-cluster", "down"), "503", []string{"down POST /check 503"}, []string{failure}, 0},
+		{"handler aborts before the answer", with("x-cluster", "abort"), "503", []string{"abort POST /check 503"}, []string{failure}, 0},
+		{"reset", with("x-cluster", "reset"), "", []string{"reset POST /check 0"}, []string{"answer 0 0 0", none}, 0},
+		{"handler aborts within the answer", with("x-cluster", "cut"), "", []string{"cut POST /check 0"}, []string{"answer 0 0 0", none}, 0},
+		{"answer too large", with("x-cluster", "large"), "", []string{"large POST /check 0"}, []string{"answer 0 0 0", none}, 0},
+		{"unknown cluster", with("x-cluster", "nowhere"), "", []string{}, []string{"refused: bad argument"}, 0},
+		{"no method", with("x-cluster", "control", "x-omit", ":method"), "", []string{}, []string{"refused: bad argument"}, 0},
+		{"no path", with("x-cluster", "control", "x-omit", ":path"), "", []string{}, []string{"refused: bad argument"}, 0},
+		{"no authority", with("x-cluster", "control", "x-omit", ":authority"), "", []string{}, []string{"refused: bad argument"}, 0},
+		{"no host in the cluster", with("x-cluster", "nobody"), "", []string{}, []string{"refused: internal failure"}, 0},
 	}
-	h := newProbe(t, Options{Clusters: clusters, MaxCalloutBytes: 100})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := h.Do(t, Request{Headers: append([]Header{{"x-do", "callout"}}, tt.headers...)})
-			if tt.status != 0 {
-				if r.Status != tt.status || string(r.Body) != tt.body {
-					t.Errorf("got %d %q, want %d %q", r.Status, r.Body, tt.status, tt.body)
+			t.Parallel()
+			h := newGuest(t, "callouts", "", Options{Clusters: clusters, MaxCalloutBytes: 100})
+			tt.request.Path = "/ask"
+			r := h.Check(t, tt.request, Want{
+				Decision: Forwarded, Status: 200, Callouts: tt.callout, LogsNot: []string{"open after"},
+				Upstream: map[string]string{"x-status": tt.status, "x-after": ""},
+			})
+			for _, want := range tt.logs {
+				if !slices.Contains(messages(r.Logs), want) {
+					t.Errorf("logs %q, want %q", messages(r.Logs), want)
 				}
-				return
 			}
-			if r.Upstream == nil {
-				t.Fatalf("the request did not go through: %d %q", r.Status, r.Body)
+			const after = "answer after its callback: error status returned by host: "
+			if !slices.ContainsFunc(messages(r.Logs), func(m string) bool { return strings.HasPrefix(m, after) }) {
+				t.Errorf("an answer is readable after its callback: %q", messages(r.Logs))
 			}
-			if got := r.Upstream.Header("x-answer-body"); got != tt.body {
-				t.Errorf("body %q, want %q", got, tt.body)
-			}
-			if got := r.Upstream.Header("x-answer-status"); got != tt.answer {
-				t.Errorf("status %q, want %q", got, tt.answer)
+			if r.Took != tt.took {
+				t.Errorf("took %v, want %v", r.Took, tt.took)
 			}
 		})
 	}
@@ -86,173 +108,150 @@ func TestCallout(t *testing.T) {
 
 func TestCalloutRecord(t *testing.T) {
 	t.Parallel()
-	h := newProbe(t, Options{Clusters: map[string]Cluster{"control": answering(201, "")}})
-	r := h.Do(t, do("callout", Header{"x-cluster", "control"}, Header{"x-send", "hi"}))
-	want := []CalloutRecord{{Cluster: "control", Status: 201, Body: []byte("hi"), Headers: []Header{
-		{":method", "POST"}, {":path", "/check"}, {":authority", "control"}, {"x-upper", "v"}, {"content-length", "2"},
-	}}}
+	h := newGuest(t, "callouts", "", Options{Clusters: map[string]Cluster{"control": answering(201, "")}})
+	q := with("x-cluster", "control", "x-send", "hi", "x-timeout", "70")
+	q.Path = "/ask"
+	r := h.Do(t, q)
+	want := []CalloutRecord{{
+		Worker: 1, Plugin: "callouts", Cluster: "control", Status: 201, Answered: true, Sent: time.Hour, Body: []byte("hi"),
+		Headers: []Header{
+			{":method", "POST"}, {":path", "/check"}, {":authority", "control"}, {"x-upper", "v"}, {"content-length", "2"},
+			{"x-envoy-internal", "true"}, {"x-envoy-expected-rq-timeout-ms", "70"},
+		},
+	}}
 	if diff := cmp.Diff(want, r.Callouts); diff != "" {
 		t.Errorf("callouts (-want +got):\n%s", diff)
 	}
-	if h.CalloutCount() != 1 || len(h.Do(t, Request{}).Callouts) != 0 {
-		t.Errorf("count %d, or another stream's callout was shown", h.CalloutCount())
+	if len(h.Callouts()) != 1 || len(h.Do(t, Request{}).Callouts) != 0 {
+		t.Errorf("%d callouts, or another stream's callout was shown", len(h.Callouts()))
 	}
 }
 
-func TestCalloutStatusAndNegativeTimeout(t *testing.T) {
+// The code of get_status outlives its callback, its text does not.
+func TestCalloutStatus(t *testing.T) {
 	t.Parallel()
-	reset := clusterFunc(func(context.Context, *CalloutRequest) (*CalloutResponse, error) { return nil, ErrReset })
-	h := newRaw(t, "call", Options{Clusters: map[string]Cluster{"control": reset}})
+	script := &Script{Cluster: answering(200, ""), Plan: Plays(Play{Reset: ResetAfter})}
+	h := newGuest(t, "raw", "call", Options{Clusters: map[string]Cluster{"control": script}})
+	h.Expect(ErrAbandoned) // the guest wakes the first stream only
 	h.Do(t, Request{})
-	if want := "answer root 1 headers 0 body 0 trailers 0 status 0 11 reset"; !slices.Contains(messages(h.Logs()), want) {
-		t.Errorf("logs %q, want %q", messages(h.Logs()), want)
-	}
-	h = newRaw(t, "negative", Options{Clusters: map[string]Cluster{"control": reset}})
 	h.Do(t, Request{})
-	if want := "negative timeout 2"; !slices.Contains(messages(h.Logs()), want) {
-		t.Errorf("logs %q, want %q", messages(h.Logs()), want)
+	want := []string{
+		"answer root 1 headers 0 body 0 trailers 0 status 0 11 reset",
+		"answer root 1 headers 2 body 0 trailers 0 status 0 11 ",
 	}
-}
-
-// gated is a cluster that answers when told to.
-type gated struct{ begun, release chan struct{} }
-
-func newGated() *gated { return &gated{make(chan struct{}, 16), make(chan struct{})} }
-
-func (g *gated) Call(ctx context.Context, _ *CalloutRequest) (*CalloutResponse, error) {
-	g.begun <- struct{}{}
-	select {
-	case <-g.release:
-		return &CalloutResponse{Headers: []Header{{":status", "200"}}}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if diff := cmp.Diff(want, saying("answer", h.Logs())); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
 	}
-}
-
-func TestCallbackOfAGoneStreamIsDropped(t *testing.T) {
-	t.Parallel()
-	cluster := newGated()
-	h := newProbe(t, Options{Clusters: map[string]Cluster{"control": cluster}})
-	s, err := h.VM().NewStream(t.Context(), StreamOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	paused := make(chan error, 1)
-	go func() {
-		_, err := s.RequestHeaders(context.Background(), do("callout", Header{"x-cluster", "control"}).withDefaults().headers(), true)
-		paused <- err
-	}()
-	<-cluster.begun
-	if err := s.Done(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-paused; !errors.Is(err, ErrStreamClosed) {
-		t.Errorf("the paused step returned %v", err)
-	}
-	close(cluster.release)
-	h.VM().sending.Wait()
-	if err := h.VM().Dead(); err != nil {
-		t.Errorf("the late callback killed the VM: %v", err)
-	}
-	if r := h.Do(t, Request{}); r.Status != 200 {
-		t.Errorf("the next stream got %d", r.Status)
-	}
-}
-
-func TestCloseCancelsCalloutsWithoutCallback(t *testing.T) {
-	t.Parallel()
-	cluster := newGated()
-	var mu sync.Mutex
-	var logs []string
-	vm, err := guestFilter(t, rawWASM).NewVM(t.Context(), Options{
-		PluginConfiguration: []byte("call"), Clusters: map[string]Cluster{"control": cluster},
-		Log: func(_ Level, m string) { mu.Lock(); defer mu.Unlock(); logs = append(logs, m) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := vm.NewStream(t.Context(), StreamOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() {
-		_, err := s.RequestHeaders(context.Background(), Request{}.withDefaults().headers(), true)
-		ended <- err
-	}()
-	<-cluster.begun
-	if err := vm.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; !errors.Is(err, ErrStreamClosed) {
-		t.Errorf("the paused step returned %v", err)
-	}
-	if err := vm.Close(t.Context()); err != nil {
-		t.Errorf("second Close: %v", err)
-	}
-	if _, err := vm.NewStream(t.Context(), StreamOptions{}); !errors.Is(err, ErrClosed) {
-		t.Errorf("NewStream after Close: %v", err)
-	}
-	if err := vm.Tick(t.Context()); !errors.Is(err, ErrClosed) {
-		t.Errorf("Tick after Close: %v", err)
-	}
-	want := []string{"create 1 0", "create 2 1", "call 0", "done 1", "delete 1"}
-	if diff := cmp.Diff(want, logs); diff != "" {
-		t.Errorf("the guest was called (-want +got):\n%s", diff)
-	}
-	if n := vm.MemoryBytes(); n != 0 {
-		t.Errorf("%d bytes of memory after Close", n)
+	// Neither answer has trailers, and the reset has nothing.
+	if diff := cmp.Diff([]string{"map 2 trailers 2 body 1", "map 0 trailers 2 body 0"}, saying("map", h.Logs())); diff != "" {
+		t.Errorf("maps (-want +got):\n%s", diff)
 	}
 }
 
 func TestOneCalloutWakesSeveralStreams(t *testing.T) {
 	t.Parallel()
-	cluster := newGated()
-	h := newProbe(t, Options{Clusters: map[string]Cluster{"control": cluster}})
-	results := make(chan Response, 2)
-	park := func(what string) {
-		results <- h.Do(t, do(what, Header{"x-cluster", "control"}))
+	slow := &Script{Cluster: control, Plan: Every(Play{Delay: time.Second})}
+	h := newGuest(t, "callouts", "", Options{Clusters: map[string]Cluster{"control": slow}})
+	q := with("x-cluster", "control")
+	q.Path = "/fan"
+	var all []*Exchange
+	for range 5 {
+		all = append(all, h.Start(q))
+		h.Settle()
 	}
-	go park("fanout")
-	<-cluster.begun
-	go park("park")
-	waitFor(t, func() bool { return h.VM().waitingStreams() == 2 })
-	close(cluster.release)
-	got := map[int]string{}
-	for range 2 {
-		r := <-results
-		got[r.Status] = string(r.Body)
-		if r.Upstream != nil && r.Upstream.Header("x-woken") != "callout" {
-			t.Errorf("upstream got %v", r.Upstream.Headers)
+	all[2].Reset() // its context is gone when the answer comes
+	h.Advance(999 * time.Millisecond)
+	for i, x := range all {
+		if x.Ended() != (i == 2) {
+			t.Errorf("stream %d has ended: %t, before the answer", i, x.Ended())
 		}
 	}
-	if diff := cmp.Diff(map[int]string{200: "ok", 402: "answered"}, got); diff != "" {
-		t.Errorf("answers (-want +got):\n%s", diff)
+	for i, want := range []Want{
+		{Decision: Forwarded, Status: 200, Upstream: map[string]string{"x-woken": "0"}, Callouts: []string{"control POST /check 202"}},
+		{Decision: Answered, Status: 402, Body: "pay", Callouts: []string{}},
+		{Decision: Broken, Err: ErrStreamClosed},
+		{Decision: Answered, Status: 402, Callouts: []string{}},
+		{Decision: Forwarded, Status: 200, Upstream: map[string]string{"x-woken": "4"}},
+	} {
+		r := all[i].Wait(t)
+		want.Check(t, r)
+		if i != 2 && r.Took != time.Second {
+			t.Errorf("stream %d took %v", i, r.Took)
+		}
 	}
-	if h.CalloutCount() != 1 {
-		t.Errorf("%d callouts", h.CalloutCount())
+	if n := len(h.Callouts()); n != 1 {
+		t.Errorf("%d callouts", n)
+	}
+	if got := saying("the stream is gone", h.Logs()); len(got) != 1 {
+		t.Errorf("logs %q", messages(h.Logs()))
 	}
 }
 
-// waitingStreams is the number of streams with a step that waits.
-func (vm *VM) waitingStreams() int {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	return len(vm.waiting)
+func TestSeveralCallouts(t *testing.T) {
+	t.Parallel()
+	// The second answer comes first.
+	script := &Script{Cluster: control, Plan: Plays(Play{Delay: 2 * time.Second}, Play{Delay: time.Second})}
+	h := newGuest(t, "callouts", "", Options{Clusters: map[string]Cluster{"control": script}})
+	q := with("x-cluster", "control")
+	q.Path = "/both"
+	r := h.Check(t, q, Want{Decision: Forwarded, Callouts: []string{"control POST /first 202", "control POST /second 202"}})
+	if r.Took != 2*time.Second {
+		t.Errorf("took %v", r.Took)
+	}
+
+	// The SDK runs a callback on the context of the stream that asked, so what it sends is that stream's.
+	q.Path = "/twice"
+	h.Check(t, q, Want{Decision: Forwarded, Upstream: map[string]string{"x-status": "202"}, Callouts: []string{
+		"control POST /first 202", "control POST /second 202",
+	}})
+	if n := len(h.Callouts()); n != 4 {
+		t.Errorf("%d callouts", n)
+	}
+	q.Path = "/local"
+	h.Check(t, q, Want{Decision: Answered, Status: 402, Body: "pay"})
 }
 
-// waitFor gives other goroutines time to reach a state that this process alone brings about.
-func waitFor(t *testing.T, reached func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for !reached() {
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			t.Fatal("the state was not reached")
+func TestCalloutFromATick(t *testing.T) {
+	t.Parallel()
+	h := newGuest(t, "callouts", "250", Options{Clusters: map[string]Cluster{"control": control}})
+	h.Advance(time.Second)
+	if got := saying("tick answered 3", h.Logs()); len(got) != 4 {
+		t.Errorf("logs %q", messages(h.Logs()))
+	}
+	for _, c := range h.Callouts() {
+		if c.Header(":path") != "/tick" || c.Status != 202 {
+			t.Errorf("callout %v", c)
 		}
+	}
+}
+
+// A stream that has gone takes no callout with it.
+func TestCallbackOfAGoneStreamIsHarmless(t *testing.T) {
+	t.Parallel()
+	slow := &Script{Cluster: control, Plan: Every(Play{Delay: time.Second})}
+	h := newGuest(t, "callouts", "", Options{Clusters: map[string]Cluster{"control": slow}})
+	q := with("x-cluster", "control")
+	q.Path = "/ask"
+	x := h.Start(q)
+	h.Settle()
+	x.Reset()
+	h.Advance(time.Second)
+	if got := h.Callouts(); len(got) != 1 || !got[0].Answered || got[0].Status != 202 {
+		t.Errorf("callouts %v", got)
+	}
+	h.Check(t, Request{}, Want{Decision: Forwarded, Status: 200})
+}
+
+// A callback's answer is gone before what it asked for happens to streams.
+func TestAnswerIsNotSeenByWokenStreams(t *testing.T) {
+	t.Parallel()
+	h := New(t, Options{Clusters: map[string]Cluster{"control": control}},
+		Plugin{Filter: guest(t, "callouts"), Name: "a"}, Plugin{Filter: guest(t, "callouts"), Name: "b"}) // in one VM
+	q := with("x-cluster", "control")
+	q.Path = "/local"
+	r := h.Check(t, q, Want{Decision: Answered, Status: 402})
+	const want = "answer after its callback: error status returned by host: not found, error status returned by host: not found"
+	if got := saying("answer after", r.Logs); len(got) != 1 || got[0] != want {
+		t.Errorf("the response path of the answer saw %q", got)
 	}
 }

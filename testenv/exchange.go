@@ -3,119 +3,331 @@ package testenv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"testing"
+	"time"
+
+	"github.com/tollgate/tollgate/testenv/internal/eventloop"
 )
 
-// exchange is one request and its response on their way through a stream.
-type exchange struct {
-	stream   *Stream
-	upstream http.Handler
-	request  Request
+// Request is what a client sends. Method defaults to GET, Path to /, Host to gate.test, Scheme to http. Headers follow the
+// pseudo headers in the order given.
+type Request struct {
+	Method, Path, Host, Scheme string
+	Headers                    []Header
+	Body                       []byte
+	// ChunkSize cuts the body into several pieces; 0 sends it as one. ChunkGap is the time between them.
+	ChunkSize int
+	ChunkGap  time.Duration
+	Trailers  []Header
+	// Attributes answer the filters' proxy_get_property.
+	Attributes Attributes
+	// Worker serves the request, from 1; 0 lets the seed choose.
+	Worker int
+	// ResponseChunkSize cuts the upstream's body into several pieces; 0 passes it as one.
+	ResponseChunkSize int
+}
+
+// Response is what the client gets, and what happened on the way. Status is 0 when the stream ended without a response,
+// with Err saying why.
+type Response struct {
+	Status   int
+	Headers  []Header
+	Body     []byte
+	Trailers []Header
+	// Local says that a filter, or the host for it, answered; Details are then the local response's.
+	Local       bool
+	Details     string
+	FilterState map[string]string
+	Callouts    []CalloutRecord
+	Logs        []LogRecord
+	Upstream    *UpstreamRequest // nil when the upstream was not reached
+	// Err wraps ErrStreamReset, ErrStreamClosed (the client left) or ErrAbandoned.
+	Err error
+	// Took is the virtual time from the request to the end of the response.
+	Took time.Duration
+}
+
+// Header returns the first value of a header, "" when there is none. The name is to be lower case.
+func (r Response) Header(name string) string { return firstHeader(r.Headers, name) }
+
+// UpstreamRequest is what reached the upstream, pseudo headers included.
+type UpstreamRequest struct {
+	Headers  []Header
+	Body     []byte
+	Trailers []Header
+}
+
+// Header returns the first value of a header, "" when there is none. The name is to be lower case; ":path" and ":method"
+// are headers too.
+func (u *UpstreamRequest) Header(name string) string { return firstHeader(u.Headers, name) }
+
+// Exchange is one request on its way through a Host. It moves while the Host runs.
+type Exchange struct {
+	h       *Host
+	worker  *Worker
+	request Request
+	chain   *chain
 
 	forward  UpstreamRequest
 	response Response
+	began    time.Duration
+	moved    time.Duration // when a piece last entered or left the chain
+	complete bool          // the response is whole, or there will be none
+	done     bool          // the filters have been told
+	timeout  *eventloop.Event
 }
 
-// errLocal stops the exchange at a local response, which is in response by then.
-var errLocal = errors.New("answered locally")
-
-// run never fails: what went wrong is in the response.
-func (x *exchange) run(ctx context.Context) Response {
-	err := x.send(ctx)
-	if err == nil {
-		err = x.answer(ctx)
-	}
-	if err != nil && !errors.Is(err, errLocal) {
-		x.response.Status, x.response.Headers, x.response.Body = 0, nil, nil
-		x.response.Err = err
-	}
-	return x.response
+// Do sends a request and runs until its stream has ended, moving time only as far as that takes.
+func (h *Host) Do(t testing.TB, r Request) Response {
+	t.Helper()
+	return h.Start(r).Wait(t)
 }
 
-// settle takes over a local response.
-func (x *exchange) settle(r StepResult, err error) (StepResult, error) {
-	if err != nil {
-		return r, err
+// Start sends a request. Nothing moves until the Host runs: in Wait, Do, Settle or Advance.
+func (h *Host) Start(r Request) *Exchange {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.Worker == 0 {
+		r.Worker = 1 + h.loop.Rand().IntN(h.opts.Workers)
 	}
-	if l := r.Local; l != nil {
-		x.response.Status, x.response.Headers, x.response.Body = int(l.Status), l.Headers, l.Body
-		x.response.Local, x.response.Details = true, l.Details
-		return r, errLocal
-	}
-	return r, nil
+	now := h.clock.Monotonic()
+	x := &Exchange{h: h, worker: h.worker(r.Worker), request: r.withDefaults(), began: now, moved: now}
+	h.open[x] = struct{}{}
+	x.post(0, x.begin)
+	return x
 }
 
-// send passes the request through the filter.
-func (x *exchange) send(ctx context.Context) error {
-	q := x.request
-	end := len(q.Body) == 0 && len(q.Trailers) == 0
-	r, err := x.settle(x.stream.RequestHeaders(ctx, q.headers(), end))
-	if err != nil {
-		return err
+// Wait runs the Host until the stream has ended and returns what came of it. A stream that stands still for
+// Options.StreamIdleTimeout, or that nothing can move any more, fails t unless ErrAbandoned is expected.
+func (x *Exchange) Wait(t testing.TB) Response {
+	t.Helper()
+	h := x.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed && !x.done {
+		t.Fatalf("testenv: %s %s on a Host whose test has ended", x.request.Method, x.request.Path)
 	}
-	x.forward.Headers = r.Headers
-	for chunk, last := range chunks(q.Body, q.ChunkSize) {
-		r, err = x.settle(x.stream.RequestBody(ctx, chunk, last && len(q.Trailers) == 0))
-		if err != nil {
-			return err
+	for !x.done {
+		limit := x.moved + h.opts.StreamIdleTimeout
+		before := x.moved
+		err := h.loop.RunUntil(func() bool { return x.done || x.moved != before }, limit)
+		if err != nil && !x.done {
+			x.abandon(t, err)
 		}
-		x.forward.Body = append(x.forward.Body, r.Body...)
 	}
-	if len(q.Trailers) == 0 {
-		return nil
-	}
-	r, err = x.settle(x.stream.RequestTrailers(ctx, q.Trailers))
-	x.forward.Body = append(x.forward.Body, r.Body...)
-	x.forward.Trailers = r.Headers
-	return err
+	return x.result()
 }
 
-// answer asks the upstream and passes what it says through the filter.
-func (x *exchange) answer(ctx context.Context) error {
+// Ended says whether the stream has ended.
+func (x *Exchange) Ended() bool {
+	x.h.mu.Lock()
+	defer x.h.mu.Unlock()
+	return x.done
+}
+
+// Reset is a client that goes away now: the filters hear of it at once.
+func (x *Exchange) Reset() {
+	h := x.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if x.done {
+		return
+	}
+	x.post(0, func() { x.finish(fmt.Errorf("%w: the client went away", ErrStreamClosed)) })
+	h.loop.RunReady()
+}
+
+// abandon ends a stream that will not end by itself.
+func (x *Exchange) abandon(t testing.TB, why error) {
+	t.Helper()
+	err := fmt.Errorf("%w: %s %s: %w", ErrAbandoned, x.request.Method, x.request.Path, why)
+	if !slices.ContainsFunc(x.h.expected, func(e error) bool { return errors.Is(err, e) }) {
+		t.Errorf("testenv: %v", err)
+	}
+	x.post(0, func() { x.finish(err) })
+	x.h.loop.RunReady()
+}
+
+// post runs something on the stream's worker.
+func (x *Exchange) post(after time.Duration, run func()) {
+	x.h.at(after, x.worker.opts.thread, func() {
+		if !x.done {
+			run()
+		}
+	})
+}
+
+func (x *Exchange) begin() {
+	if x.worker.closed { // the filters were replaced meanwhile
+		x.worker = x.h.worker(x.request.Worker)
+	}
+	o, _ := StreamOptions{Attributes: x.request.Attributes, MaxBufferBytes: x.h.opts.MaxBufferBytes}.withDefaults()
+	x.chain = x.worker.newChain(o, x)
+	x.chain.record = &streamRecord{}
+	pieces := x.request.pieces()
+	x.sendPiece(toUpstream, pieces, x.request.ChunkGap)
+}
+
+// sendPiece lets the first piece enter the chain now, and the rest one by one.
+func (x *Exchange) sendPiece(dir direction, pieces []piece, gap time.Duration) {
+	x.moved = x.h.clock.Monotonic()
+	x.chain.accept(dir, pieces[0])
+	if len(pieces) > 1 && !x.complete {
+		x.post(gap, func() { x.sendPiece(dir, pieces[1:], gap) })
+	}
+}
+
+// out takes what leaves the chain. The upstream is asked once the request is whole.
+func (x *Exchange) out(dir direction, p piece) {
+	x.moved = x.h.clock.Monotonic()
+	if dir == toUpstream {
+		f := &x.forward
+		keepPiece(p, &f.Headers, &f.Body, &f.Trailers)
+		if p.end {
+			x.ask()
+		}
+		return
+	}
+	r := &x.response
+	if l := x.chain.local; l != nil && x.chain.finished {
+		r.Headers, r.Body, r.Trailers, r.Local, r.Details = l.Headers, l.Body, l.Trailers, true, l.Details
+	} else {
+		keepPiece(p, &r.Headers, &r.Body, &r.Trailers)
+	}
+	if p.end {
+		x.complete = true
+		x.post(0, func() { x.finish(nil) })
+	}
+}
+
+func keepPiece(p piece, headers *[]Header, body *[]byte, trailers *[]Header) {
+	switch p.part {
+	case partHeaders:
+		*headers = p.headers
+	case partBody:
+		*body = append(*body, p.body...)
+	case partTrailers:
+		*trailers = p.headers
+	}
+}
+
+// ended is the stream's reset.
+func (x *Exchange) ended(err error) {
+	x.complete = true
+	x.post(0, func() { x.finish(err) })
+}
+
+// finish tells the filters that the stream has ended.
+func (x *Exchange) finish(err error) {
+	if x.done {
+		return
+	}
+	x.done, x.complete = true, true
+	x.h.loop.Cancel(x.timeout)
+	delete(x.h.open, x)
+	x.response.Took = x.h.clock.Monotonic() - x.began
+	if x.response.Err = err; err != nil {
+		x.response.Headers, x.response.Body, x.response.Trailers = nil, nil, nil
+	}
+	x.h.record.note(x.worker.opts.thread, "stream", ". ended: "+x.String())
+	if x.chain != nil {
+		x.chain.done()
+	}
+}
+
+// String is the request and what came of it so far.
+func (x *Exchange) String() string {
+	s := x.request.Method + " " + x.request.Path + " " + firstHeader(x.response.Headers, ":status")
+	if x.response.Err != nil {
+		s += x.response.Err.Error()
+	}
+	return s
+}
+
+// result is the response with everything that was noted of the stream.
+func (x *Exchange) result() Response {
+	r := x.response
+	r.Status, _ = strconv.Atoi(firstHeader(r.Headers, ":status")) // what is no number reads as 0
+	r.FilterState = map[string]string{}
+	if x.chain != nil {
+		for k, v := range x.chain.filterState {
+			r.FilterState[k] = string(v)
+		}
+		r.Callouts, r.Logs = copyCallouts(x.chain.record.callouts), slices.Clone(x.chain.record.logs)
+	}
+	return r
+}
+
+func (x *Exchange) ask() {
+	h := x.h
 	x.response.Upstream = &x.forward
-	up, err := serve(ctx, x.upstream, x.forward.Headers, x.forward.Body, x.forward.Trailers)
-	if errors.Is(err, errAborted) || errors.Is(err, ErrReset) {
-		up = routerReply(http.StatusServiceUnavailable, "upstream connect error or disconnect/reset before headers. reset reason: connection termination")
-	} else if err != nil {
-		return err
-	}
-	end := len(up.Body) == 0 && len(up.Trailers) == 0
-	r, err := x.settle(x.stream.ResponseHeaders(ctx, up.Headers, end))
-	if err != nil {
-		return err
-	}
-	x.response.Headers = r.Headers
-	x.response.Status, err = strconv.Atoi(firstHeader(r.Headers, ":status"))
-	if err != nil {
-		return err
-	}
-	if len(up.Body) > 0 {
-		r, err = x.settle(x.stream.ResponseBody(ctx, up.Body, len(up.Trailers) == 0))
-		if err != nil {
-			return err
+	thread := x.worker.opts.thread
+	answered := false
+	reply := func(resp *CalloutResponse, err error) {
+		if x.done || x.complete || answered {
+			return
 		}
-		x.response.Body = append(x.response.Body, r.Body...)
+		answered = true
+		resp = reported(resp, err, int(^uint(0)>>1))
+		if resp == nil {
+			resp = routerReply(http.StatusServiceUnavailable, "upstream connect error or disconnect/reset before headers. reset reason: connection termination")
+		}
+		x.sendPiece(toClient, responsePieces(resp, x.request.ResponseChunkSize), 0)
 	}
-	if len(up.Trailers) > 0 {
-		r, err = x.settle(x.stream.ResponseTrailers(ctx, up.Trailers))
-		x.response.Body = append(x.response.Body, r.Body...)
+	x.timeout = h.at(h.opts.RouteTimeout, thread, func() { reply(nil, context.DeadlineExceeded) })
+	req := &CalloutRequest{
+		Cluster: "upstream", Headers: x.forward.Headers, Body: x.forward.Body, Trailers: x.forward.Trailers,
+		Timeout: h.opts.RouteTimeout,
 	}
-	return err
+	h.play(h.opts.Upstream, req, func(resp *CalloutResponse, err error, after time.Duration) {
+		h.at(after, thread, func() {
+			h.loop.Cancel(x.timeout)
+			reply(resp, err)
+		})
+	})
 }
 
-// chunks yields the pieces of a body and whether each is the last.
-func chunks(body []byte, size int) func(yield func([]byte, bool) bool) {
-	if size <= 0 {
-		size = len(body)
+func (r Request) withDefaults() Request {
+	setDefault(&r.Method, http.MethodGet)
+	setDefault(&r.Path, "/")
+	setDefault(&r.Host, "gate.test")
+	setDefault(&r.Scheme, "http")
+	return r
+}
+
+// headers are the request's, with content-length for a body as clients send it.
+func (r Request) headers() []Header {
+	list := []Header{{":authority", r.Host}, {":path", r.Path}, {":method", r.Method}, {":scheme", r.Scheme}}
+	list = append(list, r.Headers...)
+	if len(r.Body) > 0 && firstHeader(r.Headers, "content-length") == "" {
+		list = append(list, Header{"content-length", strconv.Itoa(len(r.Body))})
 	}
-	return func(yield func([]byte, bool) bool) {
-		for chunk := range slices.Chunk(body, max(size, 1)) {
-			body = body[len(chunk):]
-			if !yield(chunk, len(body) == 0) {
-				return
-			}
-		}
+	return list
+}
+
+func (r Request) pieces() []piece { return pieces(r.headers(), r.Body, r.ChunkSize, r.Trailers) }
+
+func responsePieces(r *CalloutResponse, chunk int) []piece {
+	return pieces(r.Headers, r.Body, chunk, r.Trailers)
+}
+
+// pieces cuts a message; chunk 0 leaves the body whole.
+func pieces(headers []Header, body []byte, chunk int, trailers []Header) []piece {
+	list := []piece{{part: partHeaders, headers: headers}}
+	if chunk <= 0 {
+		chunk = max(len(body), 1)
 	}
+	for c := range slices.Chunk(body, chunk) {
+		list = append(list, piece{part: partBody, body: c})
+	}
+	if len(trailers) > 0 {
+		list = append(list, piece{part: partTrailers, headers: trailers})
+	}
+	list[len(list)-1].end = true
+	return list
 }

@@ -17,8 +17,8 @@ import (
 
 // Sentinels of Compile.
 var (
-	// ErrMissingImport reports that a module needs functions which Envoy 1.33 does not offer.
-	ErrMissingImport = errors.New("import that Envoy 1.33 does not offer")
+	// ErrMissingImport reports that a module needs functions which Envoy does not offer, or not in that release.
+	ErrMissingImport = errors.New("import that Envoy does not offer")
 	// ErrABIVersion reports a module without the version export of an ABI this host speaks.
 	ErrABIVersion = errors.New("no proxy-wasm ABI version 0.2.0 or 0.2.1 exported")
 	// ErrModule reports bytes that are no usable WebAssembly module.
@@ -30,6 +30,7 @@ var (
 type Filter struct {
 	wasm    []byte
 	imports []string
+	wasi    []string // of imports, those of WASI
 
 	mu       sync.Mutex
 	runtimes map[uint32]*filterRuntime // by memory limit in pages, a runtime's own setting
@@ -53,7 +54,7 @@ type filterSlot struct {
 	filter *Filter
 }
 
-// Compile checks and compiles a module. The same bytes are compiled once per process and kept
+// Compile checks and compiles a module, for every Profile. The same bytes are compiled once per process and kept
 // on disk for the next one where the user's cache directory can be written. The error wraps
 // ErrModule, ErrABIVersion or ErrMissingImport; the last names each missing import. Compile keeps
 // no reference to wasm.
@@ -72,6 +73,9 @@ func Compile(ctx context.Context, wasm []byte) (*Filter, error) {
 	for _, fn := range rt.compiled.ImportedFunctions() {
 		module, name, _ := fn.Import()
 		f.imports = append(f.imports, module+"."+name)
+		if slices.Contains(wasiModules, module) {
+			f.wasi = append(f.wasi, name)
+		}
 	}
 	slices.Sort(f.imports)
 	f.imports = slices.Compact(f.imports)
@@ -95,6 +99,21 @@ func slotOf(key [sha256.Size]byte) *filterSlot {
 
 // Imports returns the functions the module imports as "module.name", sorted.
 func (f *Filter) Imports() []string { return slices.Clone(f.imports) }
+
+// checkImports refuses a module that needs more of WASI than the profile's Envoy offers.
+func (f *Filter) checkImports(p Profile) error {
+	var missing []string
+	for _, name := range f.wasi {
+		if !p.OffersWASI(name) {
+			missing = append(missing, wasiModules[0]+"."+name)
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("%w: %v: %s", ErrMissingImport, p, strings.Join(missing, ", "))
+	}
+	return nil
+}
 
 // runtimeFor returns the runtime for one memory limit, made on first use.
 func (f *Filter) runtimeFor(ctx context.Context, pages uint32) (*filterRuntime, error) {
@@ -131,7 +150,7 @@ func (f *Filter) link(ctx context.Context, runtime wazero.Runtime) (*filterRunti
 	return &filterRuntime{runtime: runtime, compiled: module}, nil
 }
 
-// checkABI refuses a module that Envoy 1.33 would not load.
+// checkABI refuses a module that no Envoy would load.
 func checkABI(module wazero.CompiledModule) error {
 	exports := module.ExportedFunctions()
 	_, abi020 := exports["proxy_abi_version_0_2_0"]

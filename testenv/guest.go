@@ -7,40 +7,48 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// The functions of this file need the VM's lock.
+// The functions of this file need the worker's lock.
+
+// vmID separates what VMs share.
+func (vm *wasmVM) vmID() string { return vm.plugins[0].VMID }
 
 // call enters the guest on behalf of a context and runs, after it, what hostcalls deferred. The
 // result is 0 for a missing export and after the VM died, and actionStopIteration when a local
 // response was sent, whatever the guest returned.
-func (vm *VM) call(cb callback, contextID uint32, args ...uint64) uint64 {
+func (vm *wasmVM) call(cb callback, contextID uint32, args ...uint64) uint64 {
 	result, _ := vm.enter(cb, contextID, args)
 	return result
 }
 
 // ask is call for a callback that answers yes or no; a missing export says yes.
-func (vm *VM) ask(cb callback, contextID uint32, args ...uint64) bool {
+func (vm *wasmVM) ask(cb callback, contextID uint32, args ...uint64) bool {
 	result, called := vm.enter(cb, contextID, args)
 	return !called || result != 0
 }
 
-func (vm *VM) enter(cb callback, contextID uint32, args []uint64) (uint64, bool) {
+func (vm *wasmVM) enter(cb callback, contextID uint32, args []uint64) (uint64, bool) {
 	fn := vm.callbacks[cb]
 	if fn == nil || vm.dead != nil || vm.closed {
 		return 0, false
 	}
+	vm.w.opts.record.entered(vm, cb, contextID, args)
 	current, effective := vm.current, vm.effective
 	vm.current, vm.effective = contextID, 0
 	stack := append(append(vm.stack[:0], uint64(contextID)), args...)
 	err := fn.CallWithStack(vm.ctx, stack)
 	vm.current, vm.effective = current, effective
 	if err != nil {
-		vm.die(fmt.Errorf("%w: in %s: %w", ErrTrap, callbackExports[cb], err))
+		vm.die(fmt.Errorf("%w: in %s of %s: %w", ErrTrap, callbackExports[cb], vm.pluginOf(contextID).Name, err))
+		if x, ok := vm.contexts[contextID]; ok {
+			x.fail()
+		}
 		return 0, false
 	}
 	result := uint64(uint32(stack[0]))
 	if len(fn.Definition().ResultTypes()) == 0 {
 		result = 0
 	}
+	vm.w.opts.record.left(vm, cb, contextID, result)
 	if vm.stopIteration {
 		vm.stopIteration = false
 		result = actionStopIteration
@@ -49,7 +57,7 @@ func (vm *VM) enter(cb callback, contextID uint32, args []uint64) (uint64, bool)
 	return result, true
 }
 
-func (vm *VM) runDeferred() {
+func (vm *wasmVM) runDeferred() {
 	for len(vm.deferred) > 0 {
 		action := vm.deferred[0]
 		vm.deferred = slices.Delete(vm.deferred, 0, 1)
@@ -57,36 +65,53 @@ func (vm *VM) runDeferred() {
 	}
 }
 
-// die marks the VM dead and answers 503 on every stream, as Envoy does when it fails closed.
-func (vm *VM) die(err error) {
+// die marks the VM dead: no guest code of it runs again. Streams that it holds hear nothing; what comes to them next fails
+// them.
+func (vm *wasmVM) die(err error) {
 	if vm.dead != nil {
 		return
 	}
 	vm.dead = err
 	vm.deferred, vm.stopIteration = nil, false
 	vm.cancelCallouts()
-	for _, s := range vm.streams {
-		s.failClosed()
+	vm.w.opts.SharedQueues.forget(vm)
+	vm.w.opts.record.died(vm, err)
+	if vm.w.opts.OnDeath != nil {
+		vm.w.opts.OnDeath(err)
 	}
 }
 
-// currentStream is the stream that hostcalls act on: of the effective context if the guest set
-// one that still lives, else of the context being called. It is nil for the root context.
-func (vm *VM) currentStream() *Stream {
-	if vm.effective == rootContextID {
-		return nil
-	}
+// acting is the id of the context that hostcalls act on: the effective one if the guest set one that still lives, else
+// the one being called.
+func (vm *wasmVM) acting() uint32 {
 	if vm.effective != 0 {
-		if s, ok := vm.streams[vm.effective]; ok {
-			return s
+		if _, open := vm.contexts[vm.effective]; open || vm.plugin(vm.effective) != nil {
+			return vm.effective
 		}
 	}
-	return vm.streams[vm.current]
+	return vm.current
+}
+
+// currentContext is the stream's context that hostcalls act on, nil for a root context.
+func (vm *wasmVM) currentContext() *httpContext { return vm.contexts[vm.acting()] }
+
+// currentPlugin is the plugin that hostcalls act for; the VM's first for the VM's own context.
+func (vm *wasmVM) currentPlugin() *pluginContext { return vm.pluginOf(vm.acting()) }
+
+// pluginOf is the plugin that a context belongs to, the VM's first for an id that no context has.
+func (vm *wasmVM) pluginOf(id uint32) *pluginContext {
+	if x, ok := vm.contexts[id]; ok {
+		return x.plugin
+	}
+	if p := vm.plugin(id); p != nil {
+		return p
+	}
+	return vm.plugins[0]
 }
 
 // alloc asks the guest's allocator for size bytes, which must not be 0: the SDK panics on it, and
 // Envoy never asks. A failing allocator unwinds the guest.
-func (vm *VM) alloc(size uint32) (uint32, []byte) {
+func (vm *wasmVM) alloc(size uint32) (uint32, []byte) {
 	before, current, effective := vm.phase, vm.current, vm.effective
 	vm.phase, vm.current, vm.effective = phaseAlloc, 0, 0
 	vm.allocated[0] = uint64(size)
@@ -108,15 +133,15 @@ func (vm *VM) alloc(size uint32) (uint32, []byte) {
 
 // giveBytes copies data into the guest and stores its address and length where the guest asked.
 // Nothing is allocated for no data: the address is then 0.
-func (vm *VM) giveBytes(data []byte, ptrOut, sizeOut uint32) status {
+func (vm *wasmVM) giveBytes(data []byte, ptrOut, sizeOut uint32) status {
 	return vm.give(len(data), ptrOut, sizeOut, func(buf []byte) { copy(buf, data) })
 }
 
-func (vm *VM) giveString(data string, ptrOut, sizeOut uint32) status {
+func (vm *wasmVM) giveString(data string, ptrOut, sizeOut uint32) status {
 	return vm.give(len(data), ptrOut, sizeOut, func(buf []byte) { copy(buf, data) })
 }
 
-func (vm *VM) give(size int, ptrOut, sizeOut uint32, fill func([]byte)) status {
+func (vm *wasmVM) give(size int, ptrOut, sizeOut uint32, fill func([]byte)) status {
 	var ptr uint32
 	if size > 0 {
 		var buf []byte
@@ -131,39 +156,38 @@ func (vm *VM) give(size int, ptrOut, sizeOut uint32, fill func([]byte)) status {
 	return statusOK
 }
 
-func (vm *VM) giveUint32(v, out uint32) status {
+func (vm *wasmVM) giveUint32(v, out uint32) status {
 	if !vm.memory().WriteUint32Le(out, v) {
 		return statusInvalidMemoryAccess
 	}
 	return statusOK
 }
 
-func (vm *VM) giveUint64(v uint64, out uint32) status {
+func (vm *wasmVM) giveUint64(v uint64, out uint32) status {
 	if !vm.memory().WriteUint64Le(out, v) {
 		return statusInvalidMemoryAccess
 	}
 	return statusOK
 }
 
-func (vm *VM) memory() api.Memory { return vm.module.Memory() }
+func (vm *wasmVM) memory() api.Memory { return vm.module.Memory() }
 
-// log hands a message to the owner of the VM.
-func (vm *VM) log(level Level, message string) {
-	vm.opts.record.logged(vm.currentStream(), level, message)
-	if vm.opts.Log != nil {
-		vm.opts.Log(level, message)
-	}
-}
-
-// fault reports what a filter must not do and this host survives.
-func (vm *VM) fault(err error) {
-	if vm.opts.OnFault != nil {
-		vm.opts.OnFault(err)
-	}
+// log hands a message to the owner of the worker.
+func (vm *wasmVM) log(level Level, message string) {
+	p := vm.currentPlugin()
+	vm.w.opts.record.logged(vm, level, message)
+	vm.w.log(p.Name, level, message)
 }
 
 // unimplemented reports a hostcall this host lacks and is its answer.
-func (vm *VM) unimplemented(name string) status {
-	vm.fault(fmt.Errorf("%w: %s", ErrUnimplemented, name))
+func (vm *wasmVM) unimplemented(name string) status {
+	vm.w.fault(vm.actingName(), fmt.Errorf("%w: %s", ErrUnimplemented, name))
 	return statusUnimplemented
+}
+
+// yield may let other workers run: the caller is about to touch what they share.
+func (vm *wasmVM) yield() {
+	if vm.w.opts.yield != nil {
+		vm.w.opts.yield()
+	}
 }

@@ -2,12 +2,17 @@ package testenv
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // guestDir holds the guests that this process built.
@@ -28,52 +33,51 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-var (
-	probeWASM = sync.OnceValues(func() (string, error) { return buildGuest("probe") })
-	rawWASM   = sync.OnceValues(func() (string, error) { return buildGuest("raw") })
-)
-
-func buildGuest(name string) (string, error) {
-	out := filepath.Join(guestDir, name+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-o", out, "./testdata/guests/"+name)
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
-	cmd.Stderr = os.Stderr
-	return out, cmd.Run()
+// guests are the built ones, by name.
+var guests struct {
+	sync.Mutex
+	built map[string]func() (string, error)
 }
 
-func guestPath(t testing.TB, guest func() (string, error)) string {
+// guestPath builds testdata/guests/<name>, once per process.
+func guestPath(t testing.TB, name string) string {
 	t.Helper()
-	path, err := guest()
+	guests.Lock()
+	if guests.built == nil {
+		guests.built = map[string]func() (string, error){}
+	}
+	build, ok := guests.built[name]
+	if !ok {
+		build = sync.OnceValues(func() (string, error) { return buildGuest(name) })
+		guests.built[name] = build
+	}
+	guests.Unlock()
+	path, err := build()
 	if err != nil {
-		t.Fatalf("build guest: %v", err)
+		t.Fatalf("build guest %s: %v", name, err)
 	}
 	return path
 }
 
-// newProbe starts the probe guest in a Host.
-func newProbe(t testing.TB, o Options) *Host {
-	t.Helper()
-	return New(t, guestPath(t, probeWASM), o)
+func buildGuest(name string) (string, error) {
+	out := filepath.Join(guestDir, name+".wasm")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildmode=c-shared", "-o", out, "./testdata/guests/"+name)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, text)
+	}
+	return out, nil
 }
 
-// newRaw starts the raw guest in the given mode.
-func newRaw(t testing.TB, mode string, o Options) *Host {
+func guest(t testing.TB, name string) *Filter {
 	t.Helper()
-	o.PluginConfiguration = []byte(mode)
-	return New(t, guestPath(t, rawWASM), o)
+	return Load(t, guestPath(t, name))
 }
 
-func guestFilter(t testing.TB, guest func() (string, error)) *Filter {
+// newGuest starts one guest in a Host.
+func newGuest(t testing.TB, name, configuration string, o Options) *Host {
 	t.Helper()
-	wasm, err := os.ReadFile(guestPath(t, guest))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := Compile(t.Context(), wasm)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
+	return New(t, o, Plugin{Filter: guest(t, name), Name: name, Configuration: []byte(configuration)})
 }
 
 // messages are the texts of log records.
@@ -85,9 +89,30 @@ func messages(records []LogRecord) []string {
 	return list
 }
 
-// do asks the probe guest to do something.
-func do(what string, more ...Header) Request {
-	return Request{Headers: append([]Header{{"x-do", what}}, more...)}
+// wantMessages fails t unless exactly these messages were logged, in order.
+func wantMessages(t testing.TB, got []LogRecord, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, messages(got)); diff != "" {
+		t.Errorf("logged (-want +got):\n%s", diff)
+	}
+}
+
+// saying are the messages that begin with a word.
+func saying(word string, records []LogRecord) []string {
+	var list []string
+	for _, m := range messages(records) {
+		if strings.HasPrefix(m, word) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// upstream is a Cluster that always answers the same.
+func upstream(resp CalloutResponse) Cluster {
+	return clusterFunc(func(context.Context, *CalloutRequest) (*CalloutResponse, error) {
+		return &CalloutResponse{Headers: slices.Clone(resp.Headers), Body: resp.Body, Trailers: resp.Trailers}, nil
+	})
 }
 
 // clusterFunc is a Cluster made of a function.

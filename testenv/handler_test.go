@@ -2,11 +2,10 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,65 +86,39 @@ func TestHandlerClusterRefusesBadPaths(t *testing.T) {
 	}
 }
 
-func TestTimeoutDoesNotWaitForTheCluster(t *testing.T) {
+func TestHandlerClusterThatGivesUp(t *testing.T) {
 	t.Parallel()
-	stop := make(chan struct{})
-	t.Cleanup(func() { close(stop) })
-	deaf := clusterFunc(func(context.Context, *CalloutRequest) (*CalloutResponse, error) { <-stop; return nil, nil })
-	h := newProbe(t, Options{Clusters: map[string]Cluster{"control": deaf}})
-	r := h.Do(t, do("callout", Header{"x-cluster", "control"}, Header{"x-timeout", "1"}))
-	if got := r.Upstream.Header("x-answer-status"); got != "504" {
-		t.Errorf("the filter saw %q", got)
-	}
-}
-
-func TestDoFromManyGoroutines(t *testing.T) {
-	t.Parallel()
-	h := newProbe(t, Options{Clusters: map[string]Cluster{"control": HandlerCluster(http.HandlerFunc(echo))}})
-	var wg sync.WaitGroup
-	for i := range 16 {
-		wg.Go(func() {
-			for j := range 25 {
-				want := fmt.Sprintf("%d-%d", i, j)
-				r := h.Do(t, do("callout", Header{"x-cluster", "control"}, Header{"x-send", want}))
-				if got := r.Upstream.Header("x-answer-body"); got != want {
-					t.Errorf("stream %s was given the answer %q", want, got)
-				}
-				if len(r.Callouts) != 1 || string(r.Callouts[0].Body) != want || !slices.Contains(messages(r.Logs), "done GET 200") {
-					t.Errorf("stream %s: callouts %v logs %q", want, r.Callouts, messages(r.Logs))
-				}
-			}
+	call := func(h http.HandlerFunc) (err error) {
+		_, err = HandlerCluster(h).Call(t.Context(), &CalloutRequest{
+			Headers: []Header{{":method", "GET"}, {":path", "/"}, {":authority", "h"}},
 		})
+		return err
 	}
-	wg.Wait()
-	if h.CalloutCount() != 400 || h.Metric("probe.requests") != 400 {
-		t.Errorf("%d callouts, %d requests", h.CalloutCount(), h.Metric("probe.requests"))
+	if err := call(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }); err == nil || errors.Is(err, ErrReset) {
+		t.Errorf("before the answer: %v, want a failed connection", err)
 	}
+	if err := call(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200); panic(http.ErrAbortHandler) }); !errors.Is(err, ErrReset) {
+		t.Errorf("within the answer: %v, want a reset", err)
+	}
+	defer func() {
+		if v := recover(); v != "a bug" {
+			t.Errorf("recovered %v: other panics are the test's own", v)
+		}
+	}()
+	_ = call(func(http.ResponseWriter, *http.Request) { panic("a bug") })
 }
 
-func BenchmarkStream(b *testing.B) {
-	vm, err := guestFilter(b, probeWASM).NewVM(b.Context(), Options{})
-	if err != nil {
-		b.Fatal(err)
+// A request's context is the callout's.
+func TestHandlerClusterPassesTheContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var seen error
+	handler := HandlerCluster(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.Context().Err() }))
+	if _, err := handler.Call(ctx, &CalloutRequest{Headers: []Header{{":method", "GET"}, {":path", "/"}, {":authority", "h"}}}); err != nil {
+		t.Fatal(err)
 	}
-	defer func() { _ = vm.Close(context.Background()) }()
-	headers := Request{}.withDefaults().headers()
-	answer := []Header{{":status", "200"}, {"content-type", "text/plain"}}
-	ctx := context.Background()
-	b.ReportAllocs()
-	for b.Loop() {
-		s, err := vm.NewStream(ctx, StreamOptions{})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := s.RequestHeaders(ctx, headers, true); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := s.ResponseHeaders(ctx, answer, true); err != nil {
-			b.Fatal(err)
-		}
-		if err := s.Done(ctx); err != nil {
-			b.Fatal(err)
-		}
+	if !errors.Is(seen, context.Canceled) {
+		t.Errorf("the handler's context: %v", seen)
 	}
 }

@@ -3,6 +3,7 @@ package testenv
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 )
 
 // Header is one name and value of a header or trailer map. Names are lower case, pseudo headers
@@ -42,10 +43,14 @@ func (m *headerMap) add(name, value string) {
 
 // get returns the first value of name, which is to be lower case.
 func (m *headerMap) get(name string) (string, bool) {
-	if i := m.index(name); i >= 0 {
-		return m.pairs[i][1], true
+	i := m.index(name)
+	if i < 0 && name == "host" { // an alias in Envoy's request maps
+		i = m.index(":authority")
 	}
-	return "", false
+	if i < 0 {
+		return "", false
+	}
+	return m.pairs[i][1], true
 }
 
 func (m *headerMap) index(name string) int {
@@ -140,6 +145,9 @@ func parsePairs(buf []byte) []Header {
 // lower folds a header name as Envoy's LowerCaseString does: ASCII letters alone. Unicode's rules would turn names
 // that no upstream reads alike into one.
 func lower(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return 'A' <= r && r <= 'Z' }) {
+		return name // most names, and without a copy
+	}
 	folded := []byte(name)
 	for i, c := range folded {
 		if 'A' <= c && c <= 'Z' {

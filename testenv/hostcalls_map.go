@@ -1,27 +1,44 @@
 package testenv
 
-// writableMap returns the map that the guest may change now, or nil.
-func (vm *VM) writableMap(t mapType) *headerMap {
-	s := vm.currentStream()
-	if s == nil {
+// writableMap returns the map that the guest may change now, or nil. Asking for the trailers of a message without any makes
+// them, where the guest may add some.
+func (vm *wasmVM) writableMap(t mapType) *headerMap {
+	if m := vm.openMap(t); m != nil {
+		return m
+	}
+	x := vm.currentContext()
+	switch {
+	case x == nil:
+	case t == mapRequestTrailers:
+		return x.makeTrailers(toUpstream)
+	case t == mapResponseTrailers:
+		return x.makeTrailers(toClient)
+	}
+	return nil
+}
+
+// openMap returns the map of a step that the guest has not let go, or nil.
+func (vm *wasmVM) openMap(t mapType) *headerMap {
+	x := vm.currentContext()
+	if x == nil {
 		return nil
 	}
 	switch {
-	case t == mapRequestHeaders && s.request.headersOpen:
-		return s.request.headers
-	case t == mapRequestTrailers && s.request.trailersOpen:
-		return s.request.trailers
-	case t == mapResponseHeaders && s.response.headersOpen:
-		return s.response.headers
-	case t == mapResponseTrailers && s.response.trailersOpen:
-		return s.response.trailers
+	case t == mapRequestHeaders && x.request().headersOpen:
+		return x.request().headers
+	case t == mapRequestTrailers && x.request().trailersOpen:
+		return x.request().trailers
+	case t == mapResponseHeaders && x.response().headersOpen:
+		return x.response().headers
+	case t == mapResponseTrailers && x.response().trailersOpen:
+		return x.response().trailers
 	}
 	return nil
 }
 
 // readableMap returns the map that the guest may read now, or nil. The maps of a callout's answer
 // are the root context's, whichever context asks; in proxy_on_log the access log's maps are open.
-func (vm *VM) readableMap(t mapType) *headerMap {
+func (vm *wasmVM) readableMap(t mapType) *headerMap {
 	switch t {
 	case mapCallHeaders, mapCallTrailers:
 		if vm.callAnswer == nil {
@@ -32,20 +49,22 @@ func (vm *VM) readableMap(t mapType) *headerMap {
 		}
 		return vm.callAnswer.trailers
 	}
-	if s := vm.currentStream(); s != nil && s.logging {
+	if x := vm.currentContext(); x != nil && x.logging {
+		latest := &x.stream.latest
 		switch t {
 		case mapRequestHeaders:
-			return s.request.headers
+			return latest[toUpstream].headers
 		case mapResponseHeaders:
-			return s.response.headers
+			return latest[toClient].headers
 		case mapResponseTrailers:
-			return s.response.trailers
+			return latest[toClient].trailers
 		}
+		return nil // there are no request trailers in the access log
 	}
-	return vm.writableMap(t)
+	return vm.openMap(t)
 }
 
-func (vm *VM) proxyGetHeaderMapValue(p params) status {
+func (vm *wasmVM) proxyGetHeaderMapValue(p params) status {
 	t := mapType(p.u32(0))
 	if t > mapMax {
 		return statusBadArgument
@@ -56,6 +75,9 @@ func (vm *VM) proxyGetHeaderMapValue(p params) status {
 	}
 	m := vm.readableMap(t)
 	if m == nil {
+		if x := vm.currentContext(); x != nil && x.logging {
+			return statusNotFound
+		}
 		return statusBadArgument
 	}
 	value, ok := m.get(lower(string(name)))
@@ -65,15 +87,15 @@ func (vm *VM) proxyGetHeaderMapValue(p params) status {
 	return vm.giveString(value, p.u32(3), p.u32(4))
 }
 
-func (vm *VM) proxyAddHeaderMapValue(p params) status {
+func (vm *wasmVM) proxyAddHeaderMapValue(p params) status {
 	return vm.changeMap(p, (*headerMap).add)
 }
 
-func (vm *VM) proxyReplaceHeaderMapValue(p params) status {
+func (vm *wasmVM) proxyReplaceHeaderMapValue(p params) status {
 	return vm.changeMap(p, (*headerMap).replace)
 }
 
-func (vm *VM) changeMap(p params, change func(m *headerMap, name, value string)) status {
+func (vm *wasmVM) changeMap(p params, change func(m *headerMap, name, value string)) status {
 	t := mapType(p.u32(0))
 	if t > mapMax {
 		return statusBadArgument
@@ -91,7 +113,7 @@ func (vm *VM) changeMap(p params, change func(m *headerMap, name, value string))
 	return statusOK
 }
 
-func (vm *VM) proxyRemoveHeaderMapValue(p params) status {
+func (vm *wasmVM) proxyRemoveHeaderMapValue(p params) status {
 	t := mapType(p.u32(0))
 	if t > mapMax {
 		return statusBadArgument
@@ -110,7 +132,7 @@ func (vm *VM) proxyRemoveHeaderMapValue(p params) status {
 
 // proxyGetHeaderMapPairs answers OK and no bytes for a map that is not there: Envoy tells a
 // missing map from an empty one in the single-value calls alone.
-func (vm *VM) proxyGetHeaderMapPairs(p params) status {
+func (vm *wasmVM) proxyGetHeaderMapPairs(p params) status {
 	t := mapType(p.u32(0))
 	if t > mapMax {
 		return statusBadArgument
@@ -122,7 +144,7 @@ func (vm *VM) proxyGetHeaderMapPairs(p params) status {
 	return vm.give(pairsSize(m.pairs), p.u32(1), p.u32(2), func(buf []byte) { putPairs(buf, m.pairs) })
 }
 
-func (vm *VM) proxySetHeaderMapPairs(p params) status {
+func (vm *wasmVM) proxySetHeaderMapPairs(p params) status {
 	t := mapType(p.u32(0))
 	if t > mapMax {
 		return statusBadArgument
@@ -139,7 +161,7 @@ func (vm *VM) proxySetHeaderMapPairs(p params) status {
 	return statusOK
 }
 
-func (vm *VM) proxyGetHeaderMapSize(p params) status {
+func (vm *wasmVM) proxyGetHeaderMapSize(p params) status {
 	t := mapType(p.u32(0))
 	if t > mapMax {
 		return statusBadArgument

@@ -1,21 +1,22 @@
 package testenv
 
 import (
+	"fmt"
 	"slices"
 )
 
 // buffer returns the bytes of a buffer the guest may read now, and where they may be changed;
 // false when there is no such buffer.
-func (vm *VM) buffer(t bufferType) (data []byte, change *[]byte, ok bool) {
-	s := vm.currentStream()
+func (vm *wasmVM) buffer(t bufferType) (data []byte, change *[]byte, ok bool) {
+	x := vm.currentContext()
 	switch t {
 	case bufferRequestBody, bufferResponseBody:
-		if s == nil {
+		if x == nil {
 			return nil, nil, true
 		}
-		sd := &s.request
+		sd := x.request()
 		if t == bufferResponseBody {
-			sd = &s.response
+			sd = x.response()
 		}
 		if !sd.bodyOpen {
 			return nil, nil, true
@@ -27,14 +28,15 @@ func (vm *VM) buffer(t bufferType) (data []byte, change *[]byte, ok bool) {
 		}
 		return vm.callAnswer.body, nil, true
 	case bufferVMConfig:
-		return vm.opts.VMConfiguration, nil, true
+		return vm.plugins[0].VMConfiguration, nil, true
 	case bufferPluginConfig:
-		return vm.opts.PluginConfiguration, nil, vm.configuring
+		p := vm.currentPlugin()
+		return p.Configuration, nil, p.configuring
 	}
 	return nil, nil, false
 }
 
-func (vm *VM) proxyGetBufferStatus(p params) status {
+func (vm *wasmVM) proxyGetBufferStatus(p params) status {
 	t := bufferType(p.u32(0))
 	if t > bufferMax {
 		return statusBadArgument
@@ -51,7 +53,7 @@ func (vm *VM) proxyGetBufferStatus(p params) status {
 
 // proxyGetBufferBytes answers OK and writes nothing when there is nothing to read: Envoy neither
 // allocates nor stores then.
-func (vm *VM) proxyGetBufferBytes(p params) status {
+func (vm *wasmVM) proxyGetBufferBytes(p params) status {
 	t, start, length := bufferType(p.u32(0)), uint64(p.u32(1)), uint64(p.u32(2))
 	if t > bufferMax {
 		return statusBadArgument
@@ -65,13 +67,16 @@ func (vm *VM) proxyGetBufferBytes(p params) status {
 	}
 	end := min(start+length, uint64(len(data)))
 	if end == start {
+		if t < bufferVMConfig {
+			vm.w.misused(MisuseEmptyBody, fmt.Sprintf("%d bytes from %d of a body of %d", length, start, len(data)))
+		}
 		return statusOK
 	}
 	return vm.giveBytes(data[start:end], p.u32(3), p.u32(4))
 }
 
 // proxySetBufferBytes replaces a prefix of the body or appends to it; Envoy refuses the rest.
-func (vm *VM) proxySetBufferBytes(p params) status {
+func (vm *wasmVM) proxySetBufferBytes(p params) status {
 	t, start, length := bufferType(p.u32(0)), uint64(p.u32(1)), uint64(p.u32(2))
 	if t > bufferMax {
 		return statusBadArgument
@@ -100,41 +105,51 @@ func (vm *VM) proxySetBufferBytes(p params) status {
 
 // proxyContinueStream takes effect when the guest has returned, but the request's maps are closed
 // to it at once, whichever direction is continued.
-func (vm *VM) proxyContinueStream(p params) status {
+func (vm *wasmVM) proxyContinueStream(p params) status {
 	direction := p.u32(0)
-	if direction > streamTypeResponse {
+	switch direction {
+	case streamTypeDownstream: // of a TCP stream: nothing here
+		return statusOK
+	case streamTypeUpstream:
+		return statusUnimplemented
+	}
+	if direction > streamTypeMax {
 		return statusBadArgument
 	}
-	s := vm.currentStream()
-	if s == nil {
+	x := vm.currentContext()
+	if x == nil {
 		return statusOK
 	}
-	sd := &s.request
+	dir := toUpstream
 	if direction == streamTypeResponse {
-		sd = &s.response
+		dir = toClient
 	}
-	s.request.headersOpen, s.request.trailersOpen = false, false
-	vm.deferred = append(vm.deferred, func() { s.resume(sd) })
+	if x.sides[dir].stopped == partNone && !x.stream.responding {
+		vm.w.misused(MisuseIdleContinue, fmt.Sprintf("direction %d", direction))
+	}
+	q := x.request()
+	q.headersOpen, q.bodyOpen, q.trailersOpen = false, false, false
+	vm.deferred = append(vm.deferred, func() { x.resume(dir) })
 	return statusOK
 }
 
 // proxyCloseStream resets an HTTP stream once the guest has returned; for the directions of TCP
 // streams there is nothing to close.
-func (vm *VM) proxyCloseStream(p params) status {
+func (vm *wasmVM) proxyCloseStream(p params) status {
 	direction := p.u32(0)
 	if direction > streamTypeMax {
 		return statusBadArgument
 	}
-	s := vm.currentStream()
-	if s != nil && direction <= streamTypeResponse {
-		vm.deferred = append(vm.deferred, func() { s.end(ErrStreamReset) })
+	x := vm.currentContext()
+	if x != nil && direction <= streamTypeResponse {
+		vm.deferred = append(vm.deferred, func() { x.stream.reset(ErrStreamReset) })
 	}
 	return statusOK
 }
 
 // proxySendLocalResponse takes effect when the guest has returned, and stops that step whatever
 // the guest returns. Outside a stream it is silently nothing, as in Envoy.
-func (vm *VM) proxySendLocalResponse(p params) status {
+func (vm *wasmVM) proxySendLocalResponse(p params) status {
 	details, ok := vm.read(p, 1)
 	body, ok2 := vm.read(p, 3)
 	pairs, ok3 := vm.read(p, 5)
@@ -142,19 +157,19 @@ func (vm *VM) proxySendLocalResponse(p params) status {
 		return statusInvalidMemoryAccess
 	}
 	vm.stopIteration = true
-	s := vm.currentStream()
-	if s == nil {
+	x := vm.currentContext()
+	if x == nil {
 		return statusOK
 	}
 	resp := &LocalResponse{
 		Status: p.u32(0), Headers: parsePairs(pairs), Body: slices.Clone(body),
 		Details: string(details), GRPCStatus: p.i32(7),
 	}
-	vm.deferred = append(vm.deferred, func() { s.sendLocal(resp) })
+	vm.deferred = append(vm.deferred, func() { x.stream.answer(resp) })
 	return statusOK
 }
 
-func (vm *VM) proxyHTTPCall(p params) status {
+func (vm *wasmVM) proxyHTTPCall(p params) status {
 	cluster, ok := vm.read(p, 0)
 	headers, ok2 := vm.read(p, 2)
 	body, ok3 := vm.read(p, 4)

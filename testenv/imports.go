@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -16,74 +17,73 @@ func (p params) i32(i int) int32  { return int32(uint32(p[i])) }
 
 // hostcall is a function of the host: one method of VM behind one import.
 type hostcall struct {
-	name   string
-	sig    string // one letter per parameter: i for i32, l for i64
+	name string
+	// sig has one letter per parameter: l for i64, any other for i32. What a trace shows of it: d and l the number, n the
+	// text whose address this is and whose length follows, v only that length, i nothing.
+	sig    string
 	void   bool
 	abi021 bool // offered to modules of ABI 0.2.1 alone
-	// Where it may be called besides a running guest: Envoy answers any other call there by
-	// ending the VM.
-	starting, alloc bool
-	call            func(*VM, params) uint32
+	traced bool // stands in traces
+	call   func(*wasmVM, params) uint32
 }
 
-func bind[T ~uint32](name, sig string, method func(*VM, params) T) hostcall {
-	return hostcall{name: name, sig: sig, call: func(vm *VM, p params) uint32 { return uint32(method(vm, p)) }}
+func bind[T ~uint32](name, sig string, method func(*wasmVM, params) T) hostcall {
+	return hostcall{
+		name: name, sig: sig, traced: strings.HasPrefix(name, "proxy_") && name != "proxy_log",
+		call: func(vm *wasmVM, p params) uint32 { return uint32(method(vm, p)) },
+	}
 }
-
-func (h hostcall) whileStarting() hostcall { h.starting = true; return h }
-
-func (h hostcall) whileAllocating() hostcall { h.starting, h.alloc = true, true; return h }
 
 func (h hostcall) sinceABI021() hostcall { h.abi021 = true; return h }
 
 // proxyCalls are the imports of module env: those of ABI 0.2.0 and 0.2.1 that
 // proxy-wasm-cpp-host registers, and two of Emscripten.
 var proxyCalls = []hostcall{
-	bind("proxy_log", "iii", (*VM).proxyLog).whileAllocating(),
-	bind("proxy_get_log_level", "i", (*VM).proxyGetLogLevel).sinceABI021(),
-	bind("proxy_get_status", "iii", (*VM).proxyGetStatus),
-	bind("proxy_get_property", "iiii", (*VM).proxyGetProperty),
-	bind("proxy_set_property", "iiii", (*VM).proxySetProperty),
-	bind("proxy_send_local_response", "iiiiiiii", (*VM).proxySendLocalResponse),
-	bind("proxy_continue_stream", "i", (*VM).proxyContinueStream),
-	bind("proxy_close_stream", "i", (*VM).proxyCloseStream),
-	bind("proxy_get_shared_data", "iiiii", (*VM).proxyGetSharedData),
-	bind("proxy_set_shared_data", "iiiii", (*VM).proxySetSharedData),
-	bind("proxy_register_shared_queue", "iii", (*VM).proxyRegisterSharedQueue),
-	bind("proxy_resolve_shared_queue", "iiiii", (*VM).proxyResolveSharedQueue),
-	bind("proxy_enqueue_shared_queue", "iii", (*VM).proxyEnqueueSharedQueue),
-	bind("proxy_dequeue_shared_queue", "iii", (*VM).proxyDequeueSharedQueue),
-	bind("proxy_get_header_map_value", "iiiii", (*VM).proxyGetHeaderMapValue),
-	bind("proxy_add_header_map_value", "iiiii", (*VM).proxyAddHeaderMapValue),
-	bind("proxy_replace_header_map_value", "iiiii", (*VM).proxyReplaceHeaderMapValue),
-	bind("proxy_remove_header_map_value", "iii", (*VM).proxyRemoveHeaderMapValue),
-	bind("proxy_get_header_map_pairs", "iii", (*VM).proxyGetHeaderMapPairs),
-	bind("proxy_set_header_map_pairs", "iii", (*VM).proxySetHeaderMapPairs),
-	bind("proxy_get_header_map_size", "ii", (*VM).proxyGetHeaderMapSize),
-	bind("proxy_get_buffer_status", "iii", (*VM).proxyGetBufferStatus),
-	bind("proxy_get_buffer_bytes", "iiiii", (*VM).proxyGetBufferBytes),
-	bind("proxy_set_buffer_bytes", "iiiii", (*VM).proxySetBufferBytes),
-	bind("proxy_http_call", "iiiiiiiiii", (*VM).proxyHTTPCall),
-	bind("proxy_grpc_call", "iiiiiiiiiiii", (*VM).proxyGRPCCall),
-	bind("proxy_grpc_stream", "iiiiiiiii", (*VM).proxyGRPCStream),
-	bind("proxy_grpc_send", "iiii", (*VM).proxyGRPCSend),
-	bind("proxy_grpc_close", "i", (*VM).proxyGRPCClose),
-	bind("proxy_grpc_cancel", "i", (*VM).proxyGRPCCancel),
-	bind("proxy_set_tick_period_milliseconds", "i", (*VM).proxySetTickPeriod),
-	bind("proxy_get_current_time_nanoseconds", "i", (*VM).proxyGetCurrentTime),
-	bind("proxy_define_metric", "iiii", (*VM).proxyDefineMetric),
-	bind("proxy_increment_metric", "il", (*VM).proxyIncrementMetric),
-	bind("proxy_record_metric", "il", (*VM).proxyRecordMetric),
-	bind("proxy_get_metric", "ii", (*VM).proxyGetMetric),
-	bind("proxy_set_effective_context", "i", (*VM).proxySetEffectiveContext),
-	bind("proxy_done", "", (*VM).proxyDone),
-	bind("proxy_call_foreign_function", "iiiiii", (*VM).proxyCallForeignFunction),
-	bind("pthread_equal", "ii", (*VM).pthreadEqual).whileStarting(),
-	voidCall("emscripten_notify_memory_growth", "i", (*VM).notifyMemoryGrowth),
+	bind("proxy_log", "dii", (*wasmVM).proxyLog),
+	bind("proxy_get_log_level", "i", (*wasmVM).proxyGetLogLevel).sinceABI021(),
+	bind("proxy_get_status", "iii", (*wasmVM).proxyGetStatus),
+	bind("proxy_get_property", "niii", (*wasmVM).proxyGetProperty),
+	bind("proxy_set_property", "nivi", (*wasmVM).proxySetProperty),
+	bind("proxy_send_local_response", "dnivivid", (*wasmVM).proxySendLocalResponse),
+	bind("proxy_continue_stream", "d", (*wasmVM).proxyContinueStream),
+	bind("proxy_close_stream", "d", (*wasmVM).proxyCloseStream),
+	bind("proxy_get_shared_data", "niiii", (*wasmVM).proxyGetSharedData),
+	bind("proxy_set_shared_data", "nivid", (*wasmVM).proxySetSharedData),
+	bind("proxy_register_shared_queue", "nii", (*wasmVM).proxyRegisterSharedQueue),
+	bind("proxy_resolve_shared_queue", "ninii", (*wasmVM).proxyResolveSharedQueue),
+	bind("proxy_enqueue_shared_queue", "dvi", (*wasmVM).proxyEnqueueSharedQueue),
+	bind("proxy_dequeue_shared_queue", "dii", (*wasmVM).proxyDequeueSharedQueue),
+	bind("proxy_get_header_map_value", "dniii", (*wasmVM).proxyGetHeaderMapValue),
+	bind("proxy_add_header_map_value", "dnivi", (*wasmVM).proxyAddHeaderMapValue),
+	bind("proxy_replace_header_map_value", "dnivi", (*wasmVM).proxyReplaceHeaderMapValue),
+	bind("proxy_remove_header_map_value", "dni", (*wasmVM).proxyRemoveHeaderMapValue),
+	bind("proxy_get_header_map_pairs", "dii", (*wasmVM).proxyGetHeaderMapPairs),
+	bind("proxy_set_header_map_pairs", "dvi", (*wasmVM).proxySetHeaderMapPairs),
+	bind("proxy_get_header_map_size", "di", (*wasmVM).proxyGetHeaderMapSize),
+	bind("proxy_get_buffer_status", "dii", (*wasmVM).proxyGetBufferStatus),
+	bind("proxy_get_buffer_bytes", "dddii", (*wasmVM).proxyGetBufferBytes),
+	bind("proxy_set_buffer_bytes", "dddvi", (*wasmVM).proxySetBufferBytes),
+	bind("proxy_http_call", "nivivividi", (*wasmVM).proxyHTTPCall),
+	bind("proxy_grpc_call", "vininivividi", (*wasmVM).proxyGRPCCall),
+	bind("proxy_grpc_stream", "vininivii", (*wasmVM).proxyGRPCStream),
+	bind("proxy_grpc_send", "dvid", (*wasmVM).proxyGRPCSend),
+	bind("proxy_grpc_close", "d", (*wasmVM).proxyGRPCClose),
+	bind("proxy_grpc_cancel", "d", (*wasmVM).proxyGRPCCancel),
+	bind("proxy_set_tick_period_milliseconds", "d", (*wasmVM).proxySetTickPeriod),
+	bind("proxy_get_current_time_nanoseconds", "i", (*wasmVM).proxyGetCurrentTime),
+	bind("proxy_define_metric", "dnii", (*wasmVM).proxyDefineMetric),
+	bind("proxy_increment_metric", "dl", (*wasmVM).proxyIncrementMetric),
+	bind("proxy_record_metric", "dl", (*wasmVM).proxyRecordMetric),
+	bind("proxy_get_metric", "di", (*wasmVM).proxyGetMetric),
+	bind("proxy_set_effective_context", "d", (*wasmVM).proxySetEffectiveContext),
+	bind("proxy_done", "", (*wasmVM).proxyDone),
+	bind("proxy_call_foreign_function", "niviii", (*wasmVM).proxyCallForeignFunction),
+	bind("pthread_equal", "ii", (*wasmVM).pthreadEqual),
+	voidCall("emscripten_notify_memory_growth", "i", (*wasmVM).notifyMemoryGrowth),
 }
 
-func voidCall(name, sig string, method func(*VM, params) errno) hostcall {
-	h := bind(name, sig, method).whileAllocating()
+func voidCall(name, sig string, method func(*wasmVM, params) errno) hostcall {
+	h := bind(name, sig, method)
 	h.void = true
 	return h
 }
@@ -91,7 +91,7 @@ func voidCall(name, sig string, method func(*VM, params) errno) hostcall {
 // wasiModules are the two names under which Envoy offers its WASI functions.
 var wasiModules = []string{"wasi_snapshot_preview1", "wasi_unstable"}
 
-// offered says whether Envoy 1.33 has the function for a module of that ABI.
+// offered says whether any Envoy has the function for a module of that ABI.
 func offered(module, name string, abi021 bool) bool {
 	calls := wasiCalls
 	switch module {
@@ -143,20 +143,24 @@ func valueTypes(sig string) []api.ValueType {
 // function is the adapter from wazero to the method.
 func (h hostcall) function() api.GoFunc {
 	return func(ctx context.Context, stack []uint64) {
-		vm := ctx.Value(vmKey{}).(*VM)
+		vm := ctx.Value(vmKey{}).(*wasmVM)
 		if vm.phase != phaseRunning && !h.allowed(vm) {
 			panic(fmt.Errorf("%w: %s", ErrRestricted, h.name))
 		}
 		result := h.call(vm, stack)
+		if h.traced {
+			vm.w.opts.record.called(vm, &h, stack, uint64(result))
+		}
 		if !h.void {
 			stack[0] = uint64(result)
 		}
 	}
 }
 
-func (h hostcall) allowed(vm *VM) bool {
+// allowed says whether Envoy lets the guest make the call in the VM's phase; otherwise it ends the VM.
+func (h hostcall) allowed(vm *wasmVM) bool {
 	if vm.phase == phaseAlloc {
-		return h.alloc || h.name == "poll_oneoff" && vm.opts.PollOneoff != PollENOSYS
+		return vm.w.opts.Profile.AllowsAllocating(h.name)
 	}
-	return h.starting
+	return vm.w.opts.Profile.AllowsStarting(h.name)
 }

@@ -1,57 +1,89 @@
 package testenv
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
 
-// localReply is a local response on its way through the filter's response path.
-type localReply struct {
-	resp     LocalResponse
-	stage    stepKind // the last step it was given to
-	stopped  bool     // the filter paused that step
-	finished bool
+// LocalResponse is a response that a filter, or the host on its behalf, made. Headers include :status and have been through
+// the filters' response path.
+type LocalResponse struct {
+	Status     uint32
+	Headers    []Header
+	Body       []byte
+	Trailers   []Header // a filter of the response path added them
+	Details    string
+	GRPCStatus int32 // -1 when none was given
 }
 
-// response returns a copy to hand out.
-func (l *localReply) response() *LocalResponse {
-	r := l.resp
-	r.Headers = slices.Clone(r.Headers)
-	return &r
+// answer gives the stream a local response as Envoy's filter manager does: through the response path of every filter
+// while the upstream has not answered; past the filters while they hold headers of a response, be it the upstream's or an
+// earlier local one; by a reset once headers have left. A local response that was made but has not begun its way stands,
+// with the details of the later one.
+func (c *chain) answer(resp *LocalResponse) {
+	if c.closed || c.err != nil || c.finished {
+		return
+	}
+	resp.Details = strings.ReplaceAll(resp.Details, " ", "_")
+	if first := cmp.Or(c.local, c.prepared); first != nil {
+		c.w.misused(MisuseSecondLocalResponse, fmt.Sprintf("status %d after %d", resp.Status, first.Status))
+	}
+	switch {
+	case c.prepared != nil:
+		c.prepared.Details = resp.Details
+	case c.stepping && !c.responding:
+		c.prepared = resp
+	default:
+		c.execute(resp)
+	}
 }
 
-// sendLocal answers the stream as Envoy's connection manager does for a filter: through the
-// response path while the upstream has not answered, directly while the filter still holds the
-// upstream's headers, by a reset once they have left.
-func (s *Stream) sendLocal(resp *LocalResponse) {
-	if s.done || s.err != nil {
+// execute lets a local response begin its way.
+func (c *chain) execute(resp *LocalResponse) {
+	c.prepared = nil
+	if c.left {
+		c.reset(fmt.Errorf("%w: local response after the response had begun", ErrStreamReset))
 		return
 	}
-	if s.local != nil {
-		s.vm.fault(fmt.Errorf("%w: status %d after %d", ErrSecondLocalResponse, resp.Status, s.local.resp.Status))
-		return
+	c.finishHeaders(resp)
+	c.bypass = c.responding
+	c.local, c.responding = resp, true
+	headers, body := resp.Headers, resp.Body
+	resp.Headers, resp.Body = nil, nil
+	c.latest[toClient].headers, c.latest[toClient].trailers = newHeaderMap(headers, nil), nil
+	at := c.first(toClient)
+	if c.bypass {
+		at = -1
 	}
-	if s.response.begun && !s.response.headersOpen {
-		s.end(fmt.Errorf("%w: local response after the response had begun", ErrStreamReset))
-		return
+	c.push(toClient, at, piece{part: partHeaders, headers: headers, end: len(body) == 0})
+	if len(body) > 0 && c.local == resp && !c.finished {
+		c.push(toClient, at, piece{part: partBody, body: body, end: true})
 	}
-	s.finishHeaders(resp)
-	s.local = &localReply{resp: *resp}
-	s.request.paused, s.response.paused = stepNone, stepNone
-	if s.response.begun {
-		s.finishLocal()
-		return
+}
+
+// leaveLocal collects a local response until it is whole.
+func (c *chain) leaveLocal(p piece) {
+	switch p.part {
+	case partHeaders:
+		c.local.Headers = p.headers
+	case partBody:
+		c.local.Body = append(c.local.Body, p.body...)
+	case partTrailers:
+		c.local.Trailers = p.headers
 	}
-	s.advanceLocal()
+	if p.end {
+		c.finished = true
+		c.sink.out(toClient, piece{part: partNone, end: true})
+	}
 }
 
 // finishHeaders adds to a local response what Envoy adds once the filter's own headers are in:
 // status, the body's length and type, or the trailers-only form for a gRPC request.
-func (s *Stream) finishHeaders(resp *LocalResponse) {
-	m := &headerMap{inline: s.vm.opts.InlineHeaders}
-	if s.grpc {
+func (c *chain) finishHeaders(resp *LocalResponse) {
+	m := &headerMap{inline: c.w.opts.InlineHeaders}
+	if c.grpc {
 		m.add(":status", "200")
 	} else {
 		m.add(":status", strconv.FormatUint(uint64(resp.Status), 10))
@@ -60,8 +92,8 @@ func (s *Stream) finishHeaders(resp *LocalResponse) {
 		m.add(h[0], h[1])
 	}
 	switch {
-	case s.grpc:
-		s.finishGRPC(m, resp)
+	case c.grpc:
+		c.finishGRPC(m, resp)
 	case len(resp.Body) == 0:
 		m.remove("content-length")
 		m.remove("content-type")
@@ -71,18 +103,18 @@ func (s *Stream) finishHeaders(resp *LocalResponse) {
 			m.add("content-type", "text/plain")
 		}
 	}
-	if s.head || s.grpc {
+	if c.head || c.grpc {
 		resp.Body = nil
 	}
 	resp.Headers = m.pairs
 }
 
-func (s *Stream) finishGRPC(m *headerMap, resp *LocalResponse) {
+func (c *chain) finishGRPC(m *headerMap, resp *LocalResponse) {
 	m.replace("content-type", grpcType)
 	if code, _ := m.get("grpc-status"); code == "" {
 		m.replace("grpc-status", strconv.Itoa(int(grpcCode(resp))))
 	}
-	if len(resp.Body) > 0 && !s.head {
+	if len(resp.Body) > 0 && !c.head {
 		m.replace("grpc-message", percentEncode(resp.Body))
 	}
 	m.remove("content-length")
@@ -138,61 +170,4 @@ func grpcStatusOf(status uint32) int32 {
 	default:
 		return 2
 	}
-}
-
-// advanceLocal gives the response to the filter, headers and then body, until it pauses or
-// nothing is left.
-func (s *Stream) advanceLocal() {
-	l, sd := s.local, &s.response
-	if l.stage == stepNone {
-		l.stage = stepHeaders
-		sd.begun, sd.ended = true, len(l.resp.Body) == 0
-		sd.headers, sd.headersOpen = newHeaderMap(l.resp.Headers, nil), true
-		action := s.vm.call(onResponseHeaders, s.id, uint64(len(sd.headers.pairs)), flag(sd.ended))
-		if s.local != l || l.finished {
-			return
-		}
-		if action != headersContinue && action != headersContinueEnd {
-			l.stopped = true
-			return
-		}
-	}
-	if l.stage == stepHeaders && len(l.resp.Body) > 0 {
-		l.stage = stepBody
-		sd.headersOpen = false
-		sd.body, sd.bodyOpen, sd.ended = slices.Clone(l.resp.Body), true, true
-		action := s.vm.call(onResponseBody, s.id, uint64(len(sd.body)), 1)
-		if s.local != l || l.finished {
-			return
-		}
-		if action != dataContinue {
-			l.stopped = true
-			return
-		}
-	}
-	s.collectLocal()
-}
-
-// continueLocal resumes a local response that the filter paused.
-func (s *Stream) continueLocal() {
-	if s.local.stopped {
-		s.local.stopped = false
-		s.advanceLocal()
-	}
-}
-
-// collectLocal takes over what the filter made of the response and hands it out.
-func (s *Stream) collectLocal() {
-	l, sd := s.local, &s.response
-	l.resp.Headers = sd.headers.pairs
-	if l.stage == stepBody {
-		l.resp.Body = sd.body
-	}
-	sd.headersOpen, sd.bodyOpen, sd.body = false, false, nil
-	s.finishLocal()
-}
-
-func (s *Stream) finishLocal() {
-	s.local.finished = true
-	s.wakeAll()
 }

@@ -1,89 +1,205 @@
 package testenv
 
 import (
-	"encoding/binary"
-	"slices"
+	"strconv"
 	"strings"
 )
 
 // filterStatePrefix is what Envoy puts before the name of a property that a filter sets.
 const filterStatePrefix = "wasm."
 
-// property answers a path whose parts are separated by NUL.
-func (vm *VM) property(path string) ([]byte, bool) {
-	path = strings.TrimSuffix(path, "\x00")
-	dotted := strings.ReplaceAll(path, "\x00", ".")
-	switch dotted {
+// property answers a path: attributes first, then the plugin's own names, then what filters of the stream have set
+// (context.cc getProperty).
+func (vm *wasmVM) property(path []string) ([]byte, status) {
+	if len(path) == 0 {
+		return nil, statusSerializationFailure
+	}
+	x := vm.currentContext()
+	value, st := vm.attribute(x, path)
+	if st != statusNotFound || len(path) > 1 && path[0] != "filter_state" && attributeRoots[path[0]] {
+		return value, st
+	}
+	if own, ok := vm.currentPlugin().property(path[0]); ok {
+		return property(own, path[1:])
+	}
+	if x == nil {
+		return nil, statusNotFound
+	}
+	return x.stream.state(path)
+}
+
+// attribute answers what tests have said of the stream, and what follows from its headers.
+func (vm *wasmVM) attribute(x *httpContext, path []string) ([]byte, status) {
+	node := vm.w.opts.Node
+	if x == nil {
+		return node.lookup(path)
+	}
+	value, st := x.stream.opts.Attributes.lookup(node, path)
+	if st != statusNotFound {
+		return value, st
+	}
+	switch path[0] {
+	case "request":
+		return x.requestAttribute(path[1:])
+	case "response":
+		return x.responseAttribute(path[1:])
+	}
+	return nil, statusNotFound
+}
+
+func (p *pluginContext) property(name string) (string, bool) {
+	switch name {
 	case "plugin_name":
-		return []byte(vm.opts.PluginName), true
+		return p.Name, true
 	case "plugin_root_id":
-		return []byte(vm.opts.RootID), true
+		return p.RootID, true
 	case "plugin_vm_id":
-		return []byte(vm.opts.VMID), true
-	case "node.id":
-		return []byte(vm.opts.NodeID), true
+		return p.VMID, true
 	}
-	s := vm.currentStream()
-	if s == nil || path == "" {
-		return nil, false
-	}
-	if value, ok := s.opts.Properties[dotted]; ok {
-		return value, true
-	}
-	if value, ok := s.requestAttribute(dotted); ok {
-		return []byte(value), true
-	}
-	if code, ok := s.responseCode(dotted); ok {
-		return code, true
-	}
-	value, ok := s.filterState[filterStatePrefix+path]
-	return value, ok
+	return "", false
 }
 
-// requestAttribute works out the basic attributes of a request from its headers.
-func (s *Stream) requestAttribute(path string) (string, bool) {
-	if s.request.headers == nil {
-		return "", false
+// state answers filter state: by the plain name of what a filter set, or under filter_state by the whole key.
+func (c *chain) state(path []string) ([]byte, status) {
+	key := filterStatePrefix + path[0]
+	if path[0] == "filter_state" {
+		if len(path) == 1 {
+			return nil, statusNotFound
+		}
+		key, path = path[1], path[1:]
+	} else if attributeRoots[path[0]] {
+		return nil, statusNotFound
 	}
-	if name, ok := strings.CutPrefix(path, "request.headers."); ok {
-		return s.request.headers.get(lower(name))
+	value, ok := c.filterState[key]
+	if !ok || len(path) > 1 {
+		return nil, statusNotFound
 	}
-	headers := map[string]string{
-		"request.path": ":path", "request.url_path": ":path", "request.host": ":authority",
-		"request.scheme": ":scheme", "request.method": ":method", "request.id": "x-request-id",
-		"request.referer": "referer", "request.useragent": "user-agent",
+	return value, statusOK
+}
+
+// headerAttributes are the attributes of a request that are headers.
+var headerAttributes = map[string]string{
+	"path": ":path", "host": ":authority", "scheme": ":scheme", "method": ":method",
+	"id": "x-request-id", "referer": "referer", "useragent": "user-agent",
+}
+
+// requestAttribute answers request.* from the stream, and from the headers as long as the filter can see them.
+func (x *httpContext) requestAttribute(path []string) ([]byte, status) {
+	if len(path) == 0 {
+		return nil, statusNotFound
 	}
-	name, ok := headers[path]
+	switch path[0] {
+	case "time":
+		return property(x.stream.began, path[1:])
+	case "protocol":
+		return property("HTTP/1.1", path[1:])
+	case "duration":
+		if x.logging {
+			return property(x.vm.w.opts.Now().Sub(x.stream.began), path[1:])
+		}
+		return nil, statusNotFound
+	}
+	m := x.visibleHeaders(toUpstream)
+	if m == nil {
+		return nil, statusNotFound
+	}
+	if path[0] == "headers" && len(path) > 1 {
+		return headerAttribute(m, path[1:])
+	}
+	target, _ := m.get(":path")
+	target, _, _ = strings.Cut(target, "#")
+	before, query, _ := strings.Cut(target, "?")
+	switch path[0] {
+	case "url_path":
+		return property(before, path[1:])
+	case "query":
+		return property(query, path[1:])
+	case "size":
+		if size, ok := m.get("content-length"); ok {
+			if n, err := strconv.ParseInt(size, 10, 64); err == nil {
+				return property(n, path[1:])
+			}
+		}
+		return property(x.stream.received[toUpstream], path[1:])
+	case "total_size":
+		return property(x.stream.received[toUpstream]+int64(m.byteSize()), path[1:])
+	}
+	value, ok := m.get(headerAttributes[path[0]])
 	if !ok {
-		return "", false
+		return nil, statusNotFound
 	}
-	value, ok := s.request.headers.get(name)
-	if path == "request.url_path" {
-		value, _, _ = strings.Cut(value, "?")
-	}
-	return value, ok
+	return property(value, path[1:])
 }
 
-// responseCode answers response.code as Envoy serialises integers: eight bytes, little-endian.
-func (s *Stream) responseCode(path string) ([]byte, bool) {
-	if path != "response.code" || s.response.headers == nil {
-		return nil, false
+// headerAttribute answers a header by name, repeats joined by a comma.
+func headerAttribute(m *headerMap, path []string) ([]byte, status) {
+	var values []string
+	for _, h := range m.pairs {
+		if h[0] == lower(path[0]) {
+			values = append(values, h[1])
+		}
 	}
-	code, err := (&CalloutResponse{Headers: s.response.headers.pairs}).statusOf()
-	if err != nil {
-		return nil, false
+	if values == nil {
+		return nil, statusNotFound
 	}
-	return binary.LittleEndian.AppendUint64(nil, uint64(code)), true
+	return property(strings.Join(values, ","), path[1:])
 }
 
-func (vm *VM) setProperty(name string, value []byte) status {
-	s := vm.currentStream()
-	if s == nil {
+// responseAttribute answers response.* from the stream and the response's headers, once there are any.
+func (x *httpContext) responseAttribute(path []string) ([]byte, status) {
+	if len(path) == 0 {
+		return nil, statusNotFound
+	}
+	m := x.response().headers
+	if x.logging {
+		m = x.stream.latest[toClient].headers
+	}
+	switch {
+	case m == nil:
+	case path[0] == "size":
+		return property(x.stream.received[toClient], path[1:])
+	case path[0] == "total_size":
+		return property(x.stream.received[toClient]+int64(m.byteSize()), path[1:])
+	case path[0] == "code_details":
+		return property(x.stream.details(), path[1:])
+	case path[0] == "code":
+		text, _ := m.get(":status")
+		if code, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return property(code, path[1:])
+		}
+	case path[0] == "headers" && len(path) > 1:
+		if m := x.visibleHeaders(toClient); m != nil {
+			return headerAttribute(m, path[1:])
+		}
+	}
+	return nil, statusNotFound
+}
+
+// details says who made the response.
+func (c *chain) details() string {
+	if c.local != nil {
+		return c.local.Details
+	}
+	return "via_upstream"
+}
+
+// visibleHeaders are the headers that the filter can see now: until they have passed, and again in the access log phase.
+func (x *httpContext) visibleHeaders(dir direction) *headerMap {
+	if x.logging {
+		return x.stream.latest[dir].headers
+	}
+	if sd := &x.sides[dir]; sd.headersOpen {
+		return sd.headers
+	}
+	return nil
+}
+
+// setProperty keeps a value in the stream's filter state, where every filter of the chain finds it.
+func (vm *wasmVM) setProperty(name string, value []byte) status {
+	x := vm.currentContext()
+	if x == nil {
 		return statusNotFound
 	}
-	if s.filterState == nil {
-		s.filterState = map[string][]byte{}
-	}
-	s.filterState[filterStatePrefix+name] = slices.Clone(value)
+	x.stream.filterState[filterStatePrefix+name] = value
 	return statusOK
 }

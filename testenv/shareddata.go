@@ -1,9 +1,11 @@
 package testenv
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
-// SharedData is the key-value store that the VMs of one vm_id share. Nothing is ever deleted
-// from it. It is safe for concurrent use.
+// SharedData is the key-value store that the VMs of one vm_id share. It is safe for concurrent use.
 type SharedData struct {
 	mu      sync.Mutex
 	byKey   map[sharedKey]sharedValue
@@ -31,6 +33,21 @@ func (d *SharedData) Len(vmID string) int {
 		}
 	}
 	return n
+}
+
+// Value returns what the VMs of vmID share under key, and whether they set it.
+func (d *SharedData) Value(vmID, key string) (string, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v, ok := d.byKey[sharedKey{vmID, key}]
+	return v.data, ok
+}
+
+// deleteVMID forgets what the VMs of vmID share (shared_data.cc deleteByVmId).
+func (d *SharedData) deleteVMID(vmID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.byKey, func(k sharedKey, _ sharedValue) bool { return k.vmID == vmID })
 }
 
 func (d *SharedData) get(vmID, key string) (string, uint32, status) {

@@ -4,258 +4,334 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 )
 
-// Sentinels of a stream's steps.
-var (
-	// ErrStreamClosed reports a step on a stream that is Done, or whose local response was
-	// already handed out.
-	ErrStreamClosed = errors.New("the stream is closed")
-	// ErrStreamReset reports a stream that the host resets: the filter closed it, answered after
-	// the response had begun, or buffered a response beyond the limit.
-	ErrStreamReset = errors.New("the stream was reset")
-	// ErrAbandoned reports a paused stream that nothing can end: its VM has no callout
-	// outstanding and no tick period.
-	ErrAbandoned = errors.New("the filter paused the stream and nothing is left to resume it")
-	// ErrSecondLocalResponse is the fault of a filter that answers one stream twice. Envoy hangs
-	// such a stream; here the first response stands.
-	ErrSecondLocalResponse = errors.New("second local response on one stream")
-	// ErrStepOrder reports steps out of order: body or trailers before headers, or anything
-	// after the end of the stream.
-	ErrStepOrder = errors.New("step out of order")
-)
+// ErrStepOrder reports steps out of order: body or trailers before headers, or anything after the end of the message.
+var ErrStepOrder = errors.New("step out of order")
 
 // StreamOptions describe one HTTP stream.
 type StreamOptions struct {
-	// Properties answer proxy_get_property, keyed by the path joined with ".": "source.address",
-	// "xds.route_name". The basic request attributes are worked out from the headers when absent.
-	Properties map[string][]byte
-	// MaxBufferBytes bounds what the filter can buffer of a body; 0 means DefaultMaxBufferBytes.
-	// Beyond it a request is answered with 413 and a response reset.
+	// Attributes answer proxy_get_property; those of the request's headers are worked out from them.
+	Attributes Attributes
+	// MaxBufferBytes bounds what a filter can buffer of a body; 0 means DefaultMaxBufferBytes. Beyond it a request is
+	// answered with 413 and a response reset.
 	MaxBufferBytes int
 }
 
-// StepResult is what a step lets through. Local is set, and nothing else, when the filter
-// answered the stream itself; it is handed out once.
+func (o StreamOptions) withDefaults() (StreamOptions, error) {
+	if o.MaxBufferBytes < 0 {
+		return o, fmt.Errorf("%w: MaxBufferBytes %d is negative", ErrOptions, o.MaxBufferBytes)
+	}
+	setDefault(&o.MaxBufferBytes, DefaultMaxBufferBytes)
+	return o, nil
+}
+
+// StepResult is what a step lets through. Local is set, and nothing else, when a filter answered the stream itself; it is
+// handed out once.
 type StepResult struct {
-	// Headers are the map after the filter's changes, of header and trailer steps.
+	// Headers are the map after the filters' changes, of header and trailer steps.
 	Headers []Header
-	// Body is what to forward now: of a body step, and of a trailer step when the filter had
-	// been buffering. It may be empty while the filter buffers.
+	// Body is what to forward now: of a body step, and of a trailer step when a filter had been buffering. It may be empty
+	// while a filter buffers.
 	Body []byte
-	// Local is the filter's own response, to be sent instead of anything of the upstream's.
+	// Local is the filters' own response, to be sent instead of anything of the upstream's.
 	Local *LocalResponse
 }
 
-// LocalResponse is a response that the filter, or the host on its behalf, made. Headers include
-// :status and have been through the filter's own response path.
-type LocalResponse struct {
-	Status     uint32
-	Headers    []Header
-	Body       []byte
-	Details    string
-	GRPCStatus int32 // -1 when none was given
-}
-
-type stepKind int
-
-const (
-	stepNone stepKind = iota
-	stepHeaders
-	stepBody
-	stepTrailers
-)
-
-// side is one direction of a stream.
-type side struct {
-	headers, trailers *headerMap // as the filter left them
-	body              []byte     // what the filter sees
-	carry             []byte     // released by a resume while no step was waiting
-	buffering         bool
-	begun, ended      bool
-
-	// Whether hostcalls reach the maps and the body: Envoy drops its pointers when it goes on.
-	headersOpen, bodyOpen, trailersOpen bool
-
-	paused stepKind
-	wake   chan struct{} // closed when the step that waits can go on; nil when none waits
-}
-
-// Stream is one HTTP request and its response passing through the filter. Request and response
-// steps may run concurrently, steps of one direction must not.
+// Stream is one HTTP request and its response passing through a worker's filters, for programs that wait for each step.
+// Request and response steps may run concurrently, steps of one direction must not.
 type Stream struct {
-	vm    *VM
-	id    uint32
-	opts  StreamOptions
-	trace *trace
+	c *chain
 
-	// The rest is guarded by vm.mu.
-	request, response side
-	filterState       map[string][]byte
-	created           bool
-	head, grpc        bool // what the request was when it came: a local response depends on it
-	logging           bool
-	done              bool
-	err               error
-	local             *localReply
-	localTaken        bool
+	// The rest is guarded by the worker's lock.
+	flows      [2]flow // by direction
+	localTaken bool
 }
 
-// NewStream adds a stream. The filter learns of it with the first step, or with Done. The error
-// is ErrClosed, or ErrOptions; a dead VM still makes streams, which it answers with 503.
-func (vm *VM) NewStream(_ context.Context, o StreamOptions) (*Stream, error) {
-	if o.MaxBufferBytes < 0 {
-		return nil, fmt.Errorf("%w: MaxBufferBytes %d is negative", ErrOptions, o.MaxBufferBytes)
+// flow is one direction of a Stream: what came in, and what has left the chain and was not handed out yet.
+type flow struct {
+	begun, ended      bool
+	headers, trailers []Header
+	body              []byte
+	passed            [partTrailers + 1]bool // which parts have left
+	whole             bool                   // the end has left
+	wake              chan struct{}          // closed when something changes; nil when no step waits
+}
+
+// NewStream adds a stream. The filters learn of it with the first step, or with Done. The error is ErrClosed or
+// ErrOptions; a worker with a dead VM still makes streams, which it treats by the plugin's failure policy.
+func (w *Worker) NewStream(_ context.Context, o StreamOptions) (*Stream, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	if o.MaxBufferBytes == 0 {
-		o.MaxBufferBytes = DefaultMaxBufferBytes
-	}
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	if vm.closed {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
 		return nil, fmt.Errorf("new stream: %w", ErrClosed)
 	}
-	s := &Stream{vm: vm, id: vm.newStreamID(), opts: o}
-	vm.streams[s.id] = s
-	if vm.dead != nil {
-		s.failClosed()
-	}
+	s := &Stream{}
+	s.c = w.newChain(o, s)
 	return s, nil
 }
 
-func (vm *VM) newStreamID() uint32 {
-	for {
-		id := vm.nextID
-		vm.nextID++
-		if _, taken := vm.streams[id]; !taken && id > rootContextID {
-			return id
-		}
-	}
-}
-
-// RequestHeaders passes the request's headers, pseudo headers included, through the filter. It
-// blocks, like every step, until the filter lets the step pass, answers the stream itself or
-// dies, or until ctx ends, which leaves the stream to Done. Errors are ErrStreamClosed,
-// ErrStreamReset, ErrAbandoned, ErrStepOrder or the context's.
+// RequestHeaders passes the request's headers, pseudo headers included, through the filters. It blocks, like every step,
+// until the filters let the step pass, answer the stream themselves or die, or until ctx ends, which leaves the stream to
+// Done. Errors are ErrStreamClosed, ErrStreamReset, ErrAbandoned, ErrStepOrder or the context's.
 func (s *Stream) RequestHeaders(ctx context.Context, headers []Header, endOfStream bool) (StepResult, error) {
-	return s.headersStep(ctx, onRequestHeaders, headers, endOfStream)
+	return s.step(ctx, toUpstream, piece{part: partHeaders, headers: headers, end: endOfStream})
 }
 
-// RequestBody passes a chunk of the request's body. While the filter buffers, a step that is not
-// the last returns at once with nothing to forward.
+// RequestBody passes a chunk of the request's body. While a filter buffers, a step that is not the last returns at once
+// with nothing to forward.
 func (s *Stream) RequestBody(ctx context.Context, chunk []byte, endOfStream bool) (StepResult, error) {
-	return s.bodyStep(ctx, onRequestBody, chunk, endOfStream)
+	return s.step(ctx, toUpstream, piece{part: partBody, body: chunk, end: endOfStream})
 }
 
 // RequestTrailers passes the request's trailers; they end the request.
 func (s *Stream) RequestTrailers(ctx context.Context, trailers []Header) (StepResult, error) {
-	return s.trailersStep(ctx, onRequestTrailers, trailers)
+	return s.step(ctx, toUpstream, piece{part: partTrailers, headers: trailers, end: true})
 }
 
 // ResponseHeaders passes the upstream's response headers, :status included.
 func (s *Stream) ResponseHeaders(ctx context.Context, headers []Header, endOfStream bool) (StepResult, error) {
-	return s.headersStep(ctx, onResponseHeaders, headers, endOfStream)
+	return s.step(ctx, toClient, piece{part: partHeaders, headers: headers, end: endOfStream})
 }
 
 // ResponseBody passes a chunk of the response's body.
 func (s *Stream) ResponseBody(ctx context.Context, chunk []byte, endOfStream bool) (StepResult, error) {
-	return s.bodyStep(ctx, onResponseBody, chunk, endOfStream)
+	return s.step(ctx, toClient, piece{part: partBody, body: chunk, end: endOfStream})
 }
 
 // ResponseTrailers passes the response's trailers; they end the response.
 func (s *Stream) ResponseTrailers(ctx context.Context, trailers []Header) (StepResult, error) {
-	return s.trailersStep(ctx, onResponseTrailers, trailers)
+	return s.step(ctx, toClient, piece{part: partTrailers, headers: trailers, end: true})
 }
 
-// FilterState returns a copy of what the filter stored with proxy_set_property, keyed as Envoy
-// keys it: "wasm." and the name.
+// FilterState returns a copy of what the filters stored with proxy_set_property, keyed as Envoy keys it: "wasm." and the
+// name.
 func (s *Stream) FilterState() map[string][]byte {
-	s.vm.mu.Lock()
-	defer s.vm.mu.Unlock()
-	state := make(map[string][]byte, len(s.filterState))
-	for k, v := range s.filterState {
+	s.c.w.mu.Lock()
+	defer s.c.w.mu.Unlock()
+	return s.c.stateCopy()
+}
+
+// Done ends the stream: proxy_on_log of every filter, then proxy_on_done and proxy_on_delete of each. A step still waiting
+// returns ErrStreamClosed; callouts go on and their callbacks reach the VM. It is idempotent and never fails but where a
+// VM died in one of these callbacks, with an error wrapping ErrTrap.
+func (s *Stream) Done(context.Context) error {
+	w := s.c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.c.closed {
+		return nil
+	}
+	var alive []*wasmVM
+	for _, x := range s.c.filters {
+		if x.vm.dead == nil && !w.closed {
+			alive = append(alive, x.vm)
+		}
+	}
+	s.c.done()
+	s.wakeAll()
+	w.abandonIfStuck()
+	for _, vm := range alive {
+		if vm.dead != nil {
+			return vm.dead
+		}
+	}
+	return nil
+}
+
+func (s *Stream) step(ctx context.Context, dir direction, in piece) (StepResult, error) {
+	w := s.c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := &s.flows[dir]
+	if over, r, err := s.over(); over {
+		return r, err
+	}
+	if f.ended || f.begun != (in.part != partHeaders) {
+		return StepResult{}, ErrStepOrder
+	}
+	f.begun, f.ended = true, in.end
+	f.passed[in.part] = false
+	s.c.accept(dir, in)
+	for !s.settled(f, in) {
+		w.abandonIfStuck()
+		if s.settled(f, in) {
+			break
+		}
+		if err := s.wait(ctx, f); err != nil {
+			return StepResult{}, err
+		}
+	}
+	w.abandonIfStuck()
+	if over, r, err := s.over(); over {
+		return r, err
+	}
+	return f.take(in.part), nil
+}
+
+// settled says whether a step can return: its part has left the chain, or nothing more will. A chunk of body need not
+// leave, unless it is the last.
+func (s *Stream) settled(f *flow, in piece) bool {
+	switch {
+	case s.c.closed || s.c.err != nil || s.c.finished:
+		return true
+	case s.c.local != nil:
+		return false
+	case in.part == partBody:
+		return !in.end || f.whole
+	default:
+		return f.passed[in.part]
+	}
+}
+
+// over says whether the stream has ended already, and with what.
+func (s *Stream) over() (bool, StepResult, error) {
+	switch {
+	case s.c.err != nil:
+		return true, StepResult{}, s.c.err
+	case s.localTaken || s.c.closed:
+		return true, StepResult{}, ErrStreamClosed
+	case s.c.finished:
+		s.localTaken = true
+		l := *s.c.local
+		l.Headers = slices.Clone(l.Headers)
+		return true, StepResult{Local: &l}, nil
+	}
+	return false, StepResult{}, nil
+}
+
+// wait gives up the lock until something leaves the chain or ctx ends.
+func (s *Stream) wait(ctx context.Context, f *flow) error {
+	wake := make(chan struct{})
+	f.wake = wake
+	s.c.w.mu.Unlock()
+	var err error
+	select {
+	case <-wake:
+	case <-ctx.Done():
+		err = fmt.Errorf("wait for the filter to resume: %w", ctx.Err())
+	}
+	s.c.w.mu.Lock()
+	if f.wake == wake {
+		f.wake = nil
+		return err
+	}
+	return nil
+}
+
+// take hands out what has left the chain.
+func (f *flow) take(of part) StepResult {
+	r := StepResult{Body: f.body}
+	f.body = nil
+	switch of {
+	case partHeaders:
+		r.Headers = f.headers
+	case partTrailers:
+		r.Headers = f.trailers
+	}
+	return r
+}
+
+func (s *Stream) ended(error) { s.wakeAll() }
+
+func (s *Stream) out(dir direction, p piece) {
+	f := &s.flows[dir]
+	switch p.part {
+	case partHeaders:
+		f.headers = p.headers
+	case partBody:
+		f.body = append(f.body, p.body...)
+	case partTrailers:
+		f.trailers = p.headers
+	}
+	f.passed[p.part] = true
+	f.whole = f.whole || p.end
+	s.wakeAll()
+}
+
+func (s *Stream) wakeAll() {
+	for i := range s.flows {
+		if f := &s.flows[i]; f.wake != nil {
+			close(f.wake)
+			f.wake = nil
+		}
+	}
+}
+
+func (s *Stream) waits() bool {
+	return s.flows[toUpstream].wake != nil || s.flows[toClient].wake != nil
+}
+
+// stateCopy returns a copy of the stream's filter state.
+func (c *chain) stateCopy() map[string][]byte {
+	state := make(map[string][]byte, len(c.filterState))
+	for k, v := range c.filterState {
 		state[k] = slices.Clone(v)
 	}
 	return state
 }
 
-// Done ends the stream: proxy_on_log, proxy_on_done, proxy_on_delete. A step still waiting returns
-// ErrStreamClosed; callouts go on and their callbacks reach the VM. It is idempotent and never
-// fails but on a VM that died in one of these callbacks, with an error wrapping ErrTrap.
-func (s *Stream) Done(context.Context) error {
-	vm := s.vm
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	if s.done {
-		return nil
-	}
-	s.done = true
-	alive := vm.dead == nil && !vm.closed
-	s.create()
-	s.logging = true
-	vm.call(onLog, s.id)
-	s.logging = false
-	vm.call(onDone, s.id)
-	vm.call(onDelete, s.id)
-	delete(vm.streams, s.id)
-	s.end(ErrStreamClosed)
-	vm.abandonIfStuck()
-	if alive && vm.dead != nil {
-		return vm.dead
-	}
-	return nil
-}
-
-// create tells the guest of the stream, once. Envoy does it with the first headers, or for the
-// access log of a stream that never had any.
-func (s *Stream) create() {
-	if !s.created {
-		s.created = true
-		s.vm.call(onContextCreate, s.id, uint64(rootContextID))
-	}
-}
-
-// end makes every step, now and later, return err.
-func (s *Stream) end(err error) {
-	if s.err == nil {
-		s.err = err
-	}
-	s.wakeAll()
-}
-
-func (s *Stream) wakeAll() {
-	for _, sd := range []*side{&s.request, &s.response} {
-		sd.paused = stepNone
-		if sd.wake != nil {
-			close(sd.wake)
-			sd.wake = nil
+// abandonIfStuck ends the streams that wait on a worker on which nothing can happen any more, and answers those that a
+// dead VM holds: Envoy would let them wait for their next event, but a program has no use for that.
+func (w *Worker) abandonIfStuck() {
+	if slices.ContainsFunc(w.slots, func(s *vmSlot) bool { return s.vm.dead != nil }) {
+		for _, c := range w.openStreams(func(c *chain) bool { return c.heldDead() != nil }) {
+			if x := c.heldDead(); x != nil {
+				x.fail()
+			}
 		}
 	}
-	delete(s.vm.waiting, s)
+	if slices.ContainsFunc(w.slots, func(s *vmSlot) bool { return s.vm.active() }) {
+		return
+	}
+	stuck := func(c *chain) bool {
+		s, ok := c.sink.(*Stream)
+		return ok && (s.waits() || c.held())
+	}
+	for _, c := range w.openStreams(stuck) {
+		c.reset(ErrAbandoned)
+	}
 }
 
-// failClosed answers 503 in the place of a dead VM.
-func (s *Stream) failClosed() {
-	if s.done || s.err != nil || s.localTaken {
-		return
+// held says whether a filter keeps something back that its part of the stream is waiting for.
+func (c *chain) held() bool { return slices.ContainsFunc(c.filters, (*httpContext).holds) }
+
+// heldDead returns a filter that holds the stream and whose VM has died, or nil.
+func (c *chain) heldDead() *httpContext {
+	i := slices.IndexFunc(c.filters, func(x *httpContext) bool { return x.vm.dead != nil && !x.failed && x.holds() })
+	if i < 0 {
+		return nil
 	}
-	if s.local != nil && s.local.finished {
-		return
-	}
-	s.local = &localReply{finished: true, resp: LocalResponse{
-		Status: 503, Headers: []Header{{":status", "503"}}, Details: "wasm_fail_stream", GRPCStatus: 14,
-	}}
-	s.wakeAll()
+	return c.filters[i]
 }
 
-// abandonIfStuck ends the waiting streams of a VM on which nothing can happen any more.
-func (vm *VM) abandonIfStuck() {
-	if len(vm.callouts) > 0 || vm.tick > 0 || vm.dead != nil {
-		return
+func (x *httpContext) holds() bool {
+	for i := range x.sides {
+		dir, sd := direction(i), &x.sides[i]
+		if x.stream.flowing(dir) && (x.blocked(dir) || sd.stopped == partBody && sd.ended) {
+			return true
+		}
 	}
-	for s := range maps.Clone(vm.waiting) {
-		s.end(ErrAbandoned)
+	return false
+}
+
+// active says whether something can still enter the VM by itself.
+func (vm *wasmVM) active() bool {
+	if vm.dead != nil {
+		return false
 	}
+	if len(vm.callouts) > 0 {
+		return true
+	}
+	for _, p := range vm.plugins {
+		if p.tick > 0 {
+			return true
+		}
+	}
+	return vm.w.opts.SharedQueues.serves(vm)
 }

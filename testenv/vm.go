@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -14,18 +12,15 @@ import (
 
 // Sentinels of a VM's life.
 var (
-	// ErrConfigurationRefused reports a filter that returned false from proxy_on_vm_start or
-	// proxy_on_configure. The error carries what the filter logged meanwhile.
+	// ErrConfigurationRefused reports a filter that returned false from proxy_on_vm_start or proxy_on_configure. The
+	// error carries what the filter logged meanwhile.
 	ErrConfigurationRefused = errors.New("the filter refused its configuration")
-	// ErrTrap reports a VM that died: a wasm trap, a Go panic, an exit, or a hostcall made where
-	// Envoy forbids it. A dead VM never runs again.
+	// ErrTrap reports a VM that died: a wasm trap, a Go panic, an exit, or a hostcall made where Envoy forbids it.
 	ErrTrap = errors.New("the filter's VM died")
 	// ErrRestricted is the trap of a hostcall that Envoy forbids at that moment.
 	ErrRestricted = errors.New("hostcall not allowed here")
 	// ErrUnimplemented is the fault of a hostcall that Envoy has and this host does not.
 	ErrUnimplemented = errors.New("hostcall not implemented by testenv")
-	// ErrClosed reports the use of a VM after Close.
-	ErrClosed = errors.New("the VM is closed")
 )
 
 // phase says which hostcalls are allowed.
@@ -37,13 +32,11 @@ const (
 	phaseAlloc          // in the guest's allocator
 )
 
-// VM is one instance of a filter with one plugin in it, as an Envoy worker holds it. Its methods
-// are safe for concurrent use: one goroutine at a time is inside the guest.
-type VM struct {
-	opts Options
-	ctx  context.Context // carries the VM to host functions; never ends
+// wasmVM is one instance of a module with the plugins in it. Its worker's lock guards it.
+type wasmVM struct {
+	w   *Worker
+	ctx context.Context // carries the VM to host functions; never ends
 
-	mu        sync.Mutex
 	module    api.Module
 	callbacks [callbackCount]api.Function
 	malloc    api.Function
@@ -57,20 +50,16 @@ type VM struct {
 	effective     uint32
 	stopIteration bool
 	deferred      []func()
+	startLog      *strings.Builder // what was logged while the VM or a plugin starts; nil otherwise
 
-	configuring bool // the plugin configuration can be read
-	tick        time.Duration
-	startLog    *strings.Builder // what was logged until the start ended; nil afterwards
-
+	plugins    []*pluginContext
 	nextID     uint32
-	streams    map[uint32]*Stream
-	waiting    map[*Stream]struct{}
+	contexts   map[uint32]*httpContext
 	metrics    map[uint32]*Metric
 	lastMetric [3]uint32
 
 	callouts    map[uint32]*callout
 	lastToken   uint32
-	sending     sync.WaitGroup
 	callAnswer  *callAnswer
 	callStatus  uint32
 	callMessage string
@@ -78,36 +67,28 @@ type VM struct {
 
 type vmKey struct{}
 
-// NewVM instantiates the filter and starts its plugin: _initialize or _start, then
-// proxy_on_context_create of the root context, proxy_on_vm_start, proxy_on_configure. The error
-// wraps ErrOptions, ErrConfigurationRefused or ErrTrap. Close the VM when done with it.
-func (f *Filter) NewVM(ctx context.Context, o Options) (*VM, error) {
-	opts, err := o.withDefaults()
+// newVM instantiates the module of plugins, which share it. None of them has started.
+func (w *Worker) newVM(ctx context.Context, plugins []Plugin) (*wasmVM, error) {
+	rt, err := plugins[0].Filter.runtimeFor(ctx, w.opts.MemoryLimitPages)
 	if err != nil {
 		return nil, err
 	}
-	rt, err := f.runtimeFor(ctx, opts.MemoryLimitPages)
-	if err != nil {
-		return nil, err
-	}
-	vm := &VM{
-		opts: opts, nextID: rootContextID, startLog: &strings.Builder{},
-		streams: map[uint32]*Stream{}, waiting: map[*Stream]struct{}{},
-		metrics: map[uint32]*Metric{}, callouts: map[uint32]*callout{},
+	vm := &wasmVM{
+		w: w, startLog: &strings.Builder{}, nextID: 1,
+		contexts: map[uint32]*httpContext{}, metrics: map[uint32]*Metric{}, callouts: map[uint32]*callout{},
 	}
 	vm.ctx = context.WithValue(context.Background(), vmKey{}, vm)
-	vm.mu.Lock()
-	err = vm.start(rt)
-	vm.startLog = nil
-	vm.mu.Unlock()
-	if err != nil {
-		vm.release(ctx)
+	for _, p := range plugins {
+		vm.plugins = append(vm.plugins, &pluginContext{Plugin: p, vm: vm, id: vm.newID()})
+	}
+	if err := vm.start(rt); err != nil {
+		_ = vm.release(ctx) // the error that matters is the one being returned
 		return nil, err
 	}
 	return vm, nil
 }
 
-func (vm *VM) start(rt *filterRuntime) error {
+func (vm *wasmVM) start(rt *filterRuntime) error {
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	module, err := instantiate(withReservedMemory(vm.ctx), rt, config)
 	if err != nil {
@@ -120,10 +101,7 @@ func (vm *VM) start(rt *filterRuntime) error {
 	if vm.malloc = module.ExportedFunction("malloc"); vm.malloc == nil {
 		vm.malloc = module.ExportedFunction("proxy_on_memory_allocate")
 	}
-	if err := vm.initialize(); err != nil {
-		return err
-	}
-	return vm.configure()
+	return vm.initialize()
 }
 
 // instantiate turns a panic of the memory reservation into an error.
@@ -136,7 +114,7 @@ func instantiate(ctx context.Context, rt *filterRuntime, config wazero.ModuleCon
 	return rt.runtime.InstantiateModule(ctx, rt.compiled, config)
 }
 
-func (vm *VM) initialize() error {
+func (vm *wasmVM) initialize() error {
 	vm.phase = phaseStarting
 	defer func() { vm.phase = phaseRunning }()
 	for _, name := range []string{"_initialize", "_start"} {
@@ -147,44 +125,27 @@ func (vm *VM) initialize() error {
 		if _, err := fn.Call(vm.ctx); err != nil {
 			return vm.startFailure(fmt.Errorf("%w: in %s: %w", ErrTrap, name, err))
 		}
+		return vm.runMain(name)
+	}
+	return nil
+}
+
+// runMain calls main of a reactor that exports it, as cpp-host does after _initialize (wasm.cc startVm).
+func (vm *wasmVM) runMain(after string) error {
+	fn := vm.module.ExportedFunction("main")
+	if after != "_initialize" || fn == nil {
 		return nil
 	}
-	return nil
-}
-
-func (vm *VM) configure() error {
-	vm.nextID++
-	vm.configuring = true
-	vm.call(onContextCreate, rootContextID, 0)
-	vm.configuring = false
-	ok := vm.ask(onVMStart, rootContextID, uint64(len(vm.opts.VMConfiguration)))
-	if vm.dead == nil && !ok {
-		return vm.startFailure(fmt.Errorf("%w: proxy_on_vm_start returned false", ErrConfigurationRefused))
-	}
-	vm.configuring = true
-	ok = vm.ask(onConfigure, rootContextID, uint64(len(vm.opts.PluginConfiguration)))
-	vm.configuring = false
-	if vm.dead != nil {
-		return vm.startFailure(vm.dead)
-	}
-	if !ok {
-		return vm.startFailure(fmt.Errorf("%w: proxy_on_configure returned false", ErrConfigurationRefused))
+	if _, err := fn.Call(vm.ctx, make([]uint64, len(fn.Definition().ParamTypes()))...); err != nil {
+		return vm.startFailure(fmt.Errorf("%w: in main: %w", ErrTrap, err))
 	}
 	return nil
-}
-
-// startFailure adds what the filter logged: without it a refusal cannot be understood.
-func (vm *VM) startFailure(err error) error {
-	if vm.startLog.Len() == 0 {
-		return err
-	}
-	return fmt.Errorf("%w; the filter logged: %s", err, strings.TrimSuffix(vm.startLog.String(), "\n"))
 }
 
 // maxStartLog bounds what a refusal quotes: the trace of a Go panic is long.
 const maxStartLog = 4 << 10
 
-func (vm *VM) noteStart(texts ...string) {
+func (vm *wasmVM) noteStart(texts ...string) {
 	if vm.startLog == nil {
 		return
 	}
@@ -194,94 +155,38 @@ func (vm *VM) noteStart(texts ...string) {
 	}
 }
 
-// Close ends the plugin: proxy_on_done of the root context and, unless that asks for more time,
-// which it does not get, proxy_on_delete. Streams still open end with ErrStreamClosed, callouts
-// are cancelled without a callback. It is idempotent.
-func (vm *VM) Close(ctx context.Context) error {
-	vm.mu.Lock()
-	if vm.closed {
-		vm.mu.Unlock()
-		return nil
-	}
-	if vm.ask(onDone, rootContextID) {
-		vm.call(onDelete, rootContextID)
-	}
-	for _, s := range vm.streams {
-		s.end(ErrStreamClosed)
-	}
-	vm.mu.Unlock()
-	return vm.release(ctx)
-}
-
-// release frees the instance. Callouts are waited for as far as this host's own goroutines go; a
-// Cluster that ignores its context may still be running.
-func (vm *VM) release(ctx context.Context) error {
-	vm.mu.Lock()
+// release frees the instance; callouts end without a callback.
+func (vm *wasmVM) release(ctx context.Context) error {
 	vm.closed = true
 	vm.cancelCallouts()
-	var err error
-	if vm.module != nil {
-		if err = vm.module.Close(ctx); err != nil {
-			err = fmt.Errorf("close the filter's instance: %w", err)
+	vm.w.opts.SharedQueues.forget(vm)
+	if vm.module == nil {
+		return nil
+	}
+	if err := vm.module.Close(ctx); err != nil {
+		return fmt.Errorf("close the filter's instance: %w", err)
+	}
+	return nil
+}
+
+// newID returns an id that no context of the VM has; 0 is the VM's own.
+func (vm *wasmVM) newID() uint32 {
+	for {
+		id := vm.nextID
+		vm.nextID++
+		_, taken := vm.contexts[id]
+		if !taken && id != 0 && (len(vm.plugins) == 0 || id > vm.plugins[len(vm.plugins)-1].id) {
+			return id
 		}
 	}
-	vm.mu.Unlock()
-	vm.sending.Wait()
-	return err
 }
 
-// Tick calls proxy_on_tick, if the filter has set a tick period. The error wraps ErrTrap or
-// ErrClosed.
-func (vm *VM) Tick(context.Context) error {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	if err := vm.usable(); err != nil {
-		return err
+// plugin returns the plugin whose root context has the id, or nil.
+func (vm *wasmVM) plugin(id uint32) *pluginContext {
+	for _, p := range vm.plugins {
+		if p.id == id {
+			return p
+		}
 	}
-	if vm.tick > 0 {
-		vm.call(onTick, rootContextID)
-		vm.abandonIfStuck()
-	}
-	return vm.dead
-}
-
-// TickPeriod returns the period the filter has asked for, 0 when none.
-func (vm *VM) TickPeriod() time.Duration {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	return vm.tick
-}
-
-// MemoryBytes returns the size of the guest's linear memory, 0 after Close.
-func (vm *VM) MemoryBytes() uint64 {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	if vm.closed || vm.module == nil {
-		return 0
-	}
-	return uint64(vm.module.Memory().Size())
-}
-
-// Streams returns the number of streams that are not Done.
-func (vm *VM) Streams() int {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	return len(vm.streams)
-}
-
-// Dead returns nil, or an error wrapping ErrTrap once the VM has died.
-func (vm *VM) Dead() error {
-	vm.mu.Lock()
-	defer vm.mu.Unlock()
-	return vm.dead
-}
-
-// Metrics returns the metrics that this VM counts in.
-func (vm *VM) Metrics() *Metrics { return vm.opts.Metrics }
-
-func (vm *VM) usable() error {
-	if vm.closed {
-		return ErrClosed
-	}
-	return vm.dead
+	return nil
 }

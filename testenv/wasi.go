@@ -15,48 +15,119 @@ type errno uint32
 const (
 	errnoSuccess errno = 0
 	errnoBADF    errno = 8
+	errnoNOTDIR  errno = 20
 	errnoFAULT   errno = 21
+	errnoINVAL   errno = 28
 	errnoIO      errno = 29
 	errnoNOENT   errno = 44
 	errnoNOSYS   errno = 52
 	errnoNOTSUP  errno = 58
 )
 
-// wasiCalls are the WASI functions of proxy-wasm-cpp-host at c4d7bb0, which Envoy 1.33 carries,
-// and no others. All may be called while the module starts.
+// wasiCalls are the WASI functions of proxy-wasm-cpp-host at c4d7bb0, which Envoy 1.33 carries, followed by those that
+// later releases offer to let modules load.
 var wasiCalls = []hostcall{
-	bind("args_get", "ii", (*VM).argsGet).whileStarting(),
-	bind("args_sizes_get", "ii", (*VM).argsSizesGet).whileStarting(),
-	bind("clock_time_get", "ili", (*VM).clockTimeGet).whileAllocating(),
-	bind("environ_get", "ii", (*VM).environGet).whileStarting(),
-	bind("environ_sizes_get", "ii", (*VM).environSizesGet).whileStarting(),
-	bind("fd_close", "i", (*VM).fdClose).whileStarting(),
-	bind("fd_fdstat_get", "ii", (*VM).fdFdstatGet).whileStarting(),
-	bind("fd_fdstat_set_flags", "ii", (*VM).fdFdstatSetFlags).whileStarting(),
-	bind("fd_prestat_dir_name", "iii", (*VM).fdPrestatDirName).whileStarting(),
-	bind("fd_prestat_get", "ii", (*VM).fdPrestatGet).whileStarting(),
-	bind("fd_read", "iiii", (*VM).fdRead).whileStarting(),
-	bind("fd_seek", "ilii", (*VM).fdSeek).whileStarting(),
-	bind("fd_write", "iiii", (*VM).fdWrite).whileAllocating(),
-	bind("path_open", "iiiiillii", (*VM).pathOpen).whileStarting(),
-	bind("poll_oneoff", "iiii", (*VM).pollOneoff).whileStarting(),
-	exitCall("proc_exit", "i", (*VM).procExit),
-	bind("random_get", "ii", (*VM).randomGet).whileStarting(),
-	bind("sched_yield", "", (*VM).schedYield).whileStarting(),
+	bind("args_get", "ii", (*wasmVM).argsGet),
+	bind("args_sizes_get", "ii", (*wasmVM).argsSizesGet),
+	bind("clock_time_get", "ili", (*wasmVM).clockTimeGet),
+	bind("environ_get", "ii", (*wasmVM).environGet),
+	bind("environ_sizes_get", "ii", (*wasmVM).environSizesGet),
+	bind("fd_close", "i", (*wasmVM).fdClose),
+	bind("fd_fdstat_get", "ii", (*wasmVM).fdFdstatGet),
+	bind("fd_fdstat_set_flags", "ii", (*wasmVM).fdFdstatSetFlags),
+	bind("fd_prestat_dir_name", "iii", (*wasmVM).fdPrestatDirName),
+	bind("fd_prestat_get", "ii", (*wasmVM).fdPrestatGet),
+	bind("fd_read", "iiii", (*wasmVM).fdRead),
+	bind("fd_seek", "ilii", (*wasmVM).fdSeek),
+	bind("fd_write", "iiii", (*wasmVM).fdWrite),
+	bind("path_open", "iiiiillii", (*wasmVM).pathOpen),
+	bind("poll_oneoff", "iiii", (*wasmVM).pollOneoff),
+	exitCall("proc_exit", "i", (*wasmVM).procExit),
+	bind("random_get", "ii", (*wasmVM).randomGet),
+	bind("sched_yield", "", (*wasmVM).schedYield),
+
+	bind("clock_res_get", "ii", (*wasmVM).clockResGet),
+	constant("fd_advise", "illi", errnoSuccess),
+	logDescriptor("fd_allocate", "ill"),
+	logDescriptor("fd_datasync", "i"),
+	logDescriptor("fd_fdstat_set_rights", "ill"),
+	constant("fd_filestat_get", "ii", errnoBADF),
+	logDescriptor("fd_filestat_set_size", "il"),
+	logDescriptor("fd_filestat_set_times", "illi"),
+	constant("fd_pread", "iiili", errnoNOSYS),
+	bind("fd_pwrite", "iiili", (*wasmVM).fdPwrite),
+	constant("fd_readdir", "iiili", errnoNOTDIR),
+	constant("fd_renumber", "ii", errnoNOTSUP),
+	logDescriptor("fd_sync", "i"),
+	bind("fd_tell", "ii", (*wasmVM).fdTell),
+	constant("path_create_directory", "iii", errnoNOTSUP),
+	constant("path_filestat_get", "iiiii", errnoNOTSUP),
+	constant("path_filestat_set_times", "iiiilli", errnoNOTSUP),
+	constant("path_link", "iiiiiii", errnoNOTSUP),
+	constant("path_readlink", "iiiiii", errnoNOTSUP),
+	constant("path_remove_directory", "iii", errnoNOTSUP),
+	constant("path_rename", "iiiiii", errnoNOTSUP),
+	constant("path_symlink", "iiiii", errnoNOTSUP),
+	constant("path_unlink_file", "iii", errnoNOTSUP),
+	constant("sock_accept", "iii", errnoNOTSUP),
+	constant("sock_recv", "iiiiii", errnoNOTSUP),
+	constant("sock_send", "iiiii", errnoNOTSUP),
+	constant("sock_shutdown", "ii", errnoNOTSUP),
 }
 
-func exitCall(name, sig string, method func(*VM, params) errno) hostcall {
-	h := bind(name, sig, method).whileStarting()
+// constant is a function that only answers.
+func constant(name, sig string, answer errno) hostcall {
+	return bind(name, sig, func(*wasmVM, params) errno { return answer })
+}
+
+// logDescriptor is a function that succeeds on the two descriptors that lead to the log and does nothing.
+func logDescriptor(name, sig string) hostcall { return bind(name, sig, (*wasmVM).onLogDescriptor) }
+
+func (vm *wasmVM) onLogDescriptor(p params) errno {
+	if fd := p.u32(0); fd != 1 && fd != 2 {
+		return errnoBADF
+	}
+	return errnoSuccess
+}
+
+// clockResGet answers a nanosecond for the two clocks there are.
+func (vm *wasmVM) clockResGet(p params) errno {
+	if p.u32(0) > 1 {
+		return errnoNOTSUP
+	}
+	if !vm.memory().WriteUint64Le(p.u32(1), 1) {
+		return errnoFAULT
+	}
+	return errnoSuccess
+}
+
+func (vm *wasmVM) fdTell(p params) errno {
+	if e := vm.onLogDescriptor(p); e != errnoSuccess {
+		return e
+	}
+	if !vm.memory().WriteUint64Le(p.u32(1), 0) {
+		return errnoFAULT
+	}
+	return errnoSuccess
+}
+
+// fdPwrite is fd_write: a log has no offsets.
+func (vm *wasmVM) fdPwrite(p params) errno {
+	return vm.fdWrite(params{p[0], p[1], p[2], p[4]})
+}
+
+func exitCall(name, sig string, method func(*wasmVM, params) errno) hostcall {
+	h := bind(name, sig, method)
 	h.void = true
 	return h
 }
 
-func (vm *VM) argsGet(params) errno { return errnoSuccess }
+func (vm *wasmVM) argsGet(params) errno { return errnoSuccess }
 
-func (vm *VM) argsSizesGet(p params) errno { return vm.wasiPair(p, 0, 0) }
+func (vm *wasmVM) argsSizesGet(p params) errno { return vm.wasiPair(p, 0, 0) }
 
 // wasiPair stores two sizes where the first two parameters point.
-func (vm *VM) wasiPair(p params, a, b uint32) errno {
+func (vm *wasmVM) wasiPair(p params, a, b uint32) errno {
 	if !vm.memory().WriteUint32Le(p.u32(0), a) || !vm.memory().WriteUint32Le(p.u32(1), b) {
 		return errnoFAULT
 	}
@@ -64,13 +135,13 @@ func (vm *VM) wasiPair(p params, a, b uint32) errno {
 }
 
 // clockTimeGet answers the wall clock (0) and the monotonic clock (1).
-func (vm *VM) clockTimeGet(p params) errno {
+func (vm *wasmVM) clockTimeGet(p params) errno {
 	var ns uint64
 	switch p.u32(0) {
 	case 0:
-		ns = uint64(vm.opts.Now().UnixNano())
+		ns = uint64(vm.w.opts.Now().UnixNano())
 	case 1:
-		ns = uint64(vm.opts.Monotonic().Nanoseconds())
+		ns = uint64(vm.w.opts.Monotonic().Nanoseconds())
 	default:
 		return errnoNOTSUP
 	}
@@ -81,20 +152,20 @@ func (vm *VM) clockTimeGet(p params) errno {
 }
 
 // environ lists the environment in a stable order.
-func (vm *VM) environ() []string {
+func (vm *wasmVM) environ() []string {
 	var list []string
-	for _, k := range slices.Sorted(maps.Keys(vm.opts.Env)) {
-		list = append(list, k+"="+vm.opts.Env[k]+"\x00")
+	for _, k := range slices.Sorted(maps.Keys(vm.plugins[0].Env)) {
+		list = append(list, k+"="+vm.plugins[0].Env[k]+"\x00")
 	}
 	return list
 }
 
-func (vm *VM) environSizesGet(p params) errno {
+func (vm *wasmVM) environSizesGet(p params) errno {
 	list := vm.environ()
 	return vm.wasiPair(p, uint32(len(list)), uint32(len(strings.Join(list, ""))))
 }
 
-func (vm *VM) environGet(p params) errno {
+func (vm *wasmVM) environGet(p params) errno {
 	array, at := p.u32(0), p.u32(1)
 	for _, entry := range vm.environ() {
 		if !vm.memory().WriteUint32Le(array, at) || !vm.memory().WriteString(at, entry) {
@@ -106,10 +177,10 @@ func (vm *VM) environGet(p params) errno {
 	return errnoSuccess
 }
 
-func (vm *VM) fdClose(params) errno { return errnoSuccess }
+func (vm *wasmVM) fdClose(params) errno { return errnoSuccess }
 
 // fdFdstatGet knows the two descriptors that lead to the log, open for writing.
-func (vm *VM) fdFdstatGet(p params) errno {
+func (vm *wasmVM) fdFdstatGet(p params) errno {
 	if fd := p.u32(0); fd != 1 && fd != 2 {
 		return errnoBADF
 	}
@@ -122,21 +193,21 @@ func (vm *VM) fdFdstatGet(p params) errno {
 	return errnoSuccess
 }
 
-func (vm *VM) fdFdstatSetFlags(params) errno { return errnoNOSYS }
+func (vm *wasmVM) fdFdstatSetFlags(params) errno { return errnoNOSYS }
 
-func (vm *VM) fdPrestatGet(params) errno { return errnoBADF }
+func (vm *wasmVM) fdPrestatGet(params) errno { return errnoBADF }
 
-func (vm *VM) fdPrestatDirName(params) errno { return errnoNOTSUP }
+func (vm *wasmVM) fdPrestatDirName(params) errno { return errnoNOSYS }
 
-func (vm *VM) fdRead(params) errno { return errnoNOSYS }
+func (vm *wasmVM) fdRead(params) errno { return errnoNOSYS }
 
-func (vm *VM) fdSeek(params) errno { return errnoSuccess }
+func (vm *wasmVM) fdSeek(params) errno { return errnoSuccess }
 
-func (vm *VM) pathOpen(params) errno { return errnoNOENT }
+func (vm *wasmVM) pathOpen(params) errno { return errnoNOENT }
 
 // fdWrite sends standard output to the log at info and standard error at error, one message per
 // call, without its last newline.
-func (vm *VM) fdWrite(p params) errno {
+func (vm *wasmVM) fdWrite(p params) errno {
 	level := LevelInfo
 	switch p.u32(0) {
 	case 1:
@@ -167,11 +238,11 @@ func (vm *VM) fdWrite(p params) errno {
 	return errnoSuccess
 }
 
-// pollOneoff answers as Options.PollOneoff says. It never waits: waiting would stop an Envoy
+// pollOneoff answers as the profile says. It never waits: waiting would stop an Envoy
 // worker too.
-func (vm *VM) pollOneoff(p params) errno {
+func (vm *wasmVM) pollOneoff(p params) errno {
 	in, out, count, events := p.u32(0), p.u32(1), p.u32(2), p.u32(3)
-	switch vm.opts.PollOneoff {
+	switch vm.w.opts.Profile.PollOneoff {
 	case PollENOSYS:
 		return errnoNOSYS
 	case PollZero:
@@ -196,16 +267,22 @@ func (vm *VM) pollOneoff(p params) errno {
 	return errnoSuccess
 }
 
-func (vm *VM) procExit(p params) errno {
+func (vm *wasmVM) procExit(p params) errno {
 	panic(fmt.Errorf("proc_exit(%d)", p.u32(0)))
 }
 
-func (vm *VM) randomGet(p params) errno {
+// maxRandom is the most bytes that one random_get may ask for.
+const maxRandom = 64 << 10
+
+func (vm *wasmVM) randomGet(p params) errno {
+	if p.u32(1) > maxRandom {
+		return errnoINVAL
+	}
 	buf, ok := vm.memory().Read(p.u32(0), p.u32(1))
 	if !ok {
 		return errnoFAULT
 	}
-	source := vm.opts.Rand
+	source := vm.w.opts.Rand
 	if source == nil {
 		source = rand.Reader
 	}
@@ -219,4 +296,4 @@ func (vm *VM) randomGet(p params) errno {
 	return errnoSuccess
 }
 
-func (vm *VM) schedYield(params) errno { return errnoSuccess }
+func (vm *wasmVM) schedYield(params) errno { return errnoSuccess }

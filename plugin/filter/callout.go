@@ -132,9 +132,9 @@ func newBoot() string {
 // unnamedGate stands for a proxy whose bootstrap sets no node id.
 const unnamedGate = "gate"
 
-// nodeID returns the proxy's node.id, if the protocol takes it.
+// nodeID returns the proxy's node id, if the protocol takes it. Envoy 1.33 moved node to xds.
 func nodeID() string {
-	id, err := proxywasm.GetProperty([]string{"node", "id"})
+	id, err := proxywasm.GetProperty([]string{"xds", "node", "id"})
 	if err != nil || len(id) == 0 || len(id) > api.MaxGateLen {
 		return unnamedGate
 	}

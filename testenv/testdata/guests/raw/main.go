@@ -16,6 +16,9 @@ func proxyLog(level uint32, data unsafe.Pointer, size uint32) uint32
 //go:wasmimport env proxy_get_buffer_bytes
 func getBufferBytes(kind, start, length uint32, data, size unsafe.Pointer) uint32
 
+//go:wasmimport env proxy_set_buffer_bytes
+func setBufferBytes(kind, start, length uint32, data unsafe.Pointer, size uint32) uint32
+
 //go:wasmimport env proxy_get_buffer_status
 func getBufferStatus(kind uint32, length, flags unsafe.Pointer) uint32
 
@@ -141,14 +144,21 @@ func requestHeaders(id, count, end uint32) uint32 {
 		return 0
 	case "continue":
 		say("done %d", proxyDone())
-		say("continue %d response %d unknown %d", continueStream(0), continueStream(1), continueStream(2))
+		say("continue %d response %d", continueStream(0), continueStream(1))
+		say("TCP %d %d unknown %d", continueStream(2), continueStream(3), continueStream(4))
 	case "close":
+		say("close TCP %d %d unknown %d", closeStream(2), closeStream(3), closeStream(4))
 		say("close %d", closeStream(0))
 		return 1
 	case "action-2":
 		return 2
 	case "action-9":
 		return 9
+	case "token":
+		say("bad cell %d", callInto(unsafe.Add(nil, 0xfffffff0)))
+		token := uint32(77)
+		cluster = "nowhere"
+		say("refused %d token %d", callInto(unsafe.Pointer(&token)), token)
 	case "call":
 		return startCall()
 	case "negative":
@@ -212,11 +222,18 @@ func sayMetrics() {
 	say("value %d %d", st, value)
 }
 
+var cluster = "control"
+
 func call(timeout int32) uint32 {
-	cluster := []byte("control")
-	headers := serialise([][2]string{{":method", "GET"}, {":path", "/"}, {":authority", "a"}})
 	var token uint32
-	return httpCall(unsafe.Pointer(&cluster[0]), uint32(len(cluster)), unsafe.Pointer(&headers[0]), uint32(len(headers)), nil, 0, nil, 0, timeout, unsafe.Pointer(&token))
+	return send(timeout, unsafe.Pointer(&token))
+}
+
+func callInto(token unsafe.Pointer) uint32 { return send(0, token) }
+
+func send(timeout int32, token unsafe.Pointer) uint32 {
+	headers := serialise([][2]string{{":method", "GET"}, {":path", "/"}, {":authority", "a"}})
+	return httpCall(unsafe.Pointer(unsafe.StringData(cluster)), uint32(len(cluster)), unsafe.Pointer(&headers[0]), uint32(len(headers)), nil, 0, nil, 0, timeout, token)
 }
 
 func serialise(pairs [][2]string) []byte {
@@ -247,16 +264,40 @@ func httpCallResponse(root, token, headers, body, trailers uint32) {
 		message = string(unsafe.Slice(data, size))
 	}
 	say("answer root %d headers %d body %d trailers %d status %d %d %s", root, headers, body, trailers, st, code, message)
+	key := []byte(":status")
+	status := getValue(6, unsafe.Pointer(&key[0]), uint32(len(key)), unsafe.Pointer(&data), unsafe.Pointer(&size))
+	trailer := getValue(7, unsafe.Pointer(&key[0]), uint32(len(key)), unsafe.Pointer(&data), unsafe.Pointer(&size))
+	say("map %d trailers %d body %d", status, trailer, getBufferBytes(4, 0, 10, unsafe.Pointer(&data), unsafe.Pointer(&size)))
 	setEffectiveContext(2)
 	continueStream(0)
 }
 
 //go:wasmexport proxy_on_request_body
 func requestBody(id, size, end uint32) uint32 {
-	if mode == "body-3" {
+	switch mode {
+	case "body-3":
 		return 3
+	case "set-buffer":
+		saySetBuffer()
 	}
 	return 0
+}
+
+// saySetBuffer changes a body of "abcdef" in every way there is.
+func saySetBuffer() {
+	set := func(start, length uint32, text string) {
+		st := setBufferBytes(0, start, length, unsafe.Pointer(unsafe.StringData(text)), uint32(len(text)))
+		say("set %d+%d %q: %d %s", start, length, text, st, buffer(0, 0, 100))
+	}
+	set(0, 2, "AB")
+	set(0, 0, "<")
+	set(7, 0, ">")
+	set(100, 5, "!")
+	set(3, 1, "middle")
+	set(0, 1, "")
+	set(0, 100, "new")
+	say("out of memory %d", setBufferBytes(0, 0, 0, unsafe.Add(nil, 0xfffffff0), 100))
+	say("configuration %d call %d unknown %d", setBufferBytes(6, 0, 0, nil, 0), setBufferBytes(4, 0, 0, nil, 0), setBufferBytes(9, 0, 0, nil, 0))
 }
 
 //go:wasmexport proxy_on_done

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tollgate/tollgate/testenv"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/bootstrap"
 )
 
@@ -84,7 +85,7 @@ func TestParseDefaults(t *testing.T) {
 	if cfg.HTTP.StreamIdleTimeout != 5*time.Minute || cfg.HTTP.MaxHeaders != 100 {
 		t.Errorf("stream idle timeout %s, max headers %d, want Envoy's defaults", cfg.HTTP.StreamIdleTimeout, cfg.HTTP.MaxHeaders)
 	}
-	if cfg.Filters[0].FailurePolicy != bootstrap.FailClosed {
+	if cfg.Filters[0].FailurePolicy != testenv.FailClosed {
 		t.Errorf("failure policy = %v, want FAIL_CLOSED where unset", cfg.Filters[0].FailurePolicy)
 	}
 	if diff := cmp.Diff(map[string]string{"A": "a", "B": "b"}, cfg.Filters[0].Env); diff != "" {
@@ -211,7 +212,7 @@ func TestConfigurationBytes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(cfg.Filters[0].PluginConfiguration); got != tt.want {
+			if got := string(cfg.Filters[0].Configuration); got != tt.want {
 				t.Errorf("configuration = %q, want %q", got, tt.want)
 			}
 		})

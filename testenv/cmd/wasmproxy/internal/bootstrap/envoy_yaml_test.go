@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate/tollgate/plugin/access"
+	"github.com/tollgate/tollgate/testenv"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/bootstrap"
 )
 
@@ -80,7 +81,7 @@ func TestRepositoryEnvoyYAMLPluginConfiguration(t *testing.T) {
 		t.Fatalf("%d wasm filters, want 1", len(cfg.Filters))
 	}
 	filter := cfg.Filters[0]
-	plugin, err := access.ParseConfig(filter.PluginConfiguration)
+	plugin, err := access.ParseConfig(filter.Configuration)
 	if err != nil {
 		t.Fatalf("the filter refuses its configuration: %v", err)
 	}
@@ -90,7 +91,7 @@ func TestRepositoryEnvoyYAMLPluginConfiguration(t *testing.T) {
 	if _, ok := filter.Env[plugin.ControlPlane.TokenEnv]; !ok {
 		t.Errorf("control_plane.token_env %q is not among host_env_keys", plugin.ControlPlane.TokenEnv)
 	}
-	if filter.FailurePolicy != bootstrap.FailReload {
+	if filter.FailurePolicy != testenv.FailReload {
 		t.Errorf("failure_policy = %v, want FAIL_RELOAD", filter.FailurePolicy)
 	}
 }

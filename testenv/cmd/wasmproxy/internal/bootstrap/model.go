@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"time"
 
+	"github.com/tollgate/tollgate/testenv"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/accesslog"
 )
 
@@ -63,28 +64,13 @@ type Route struct {
 	Timeout time.Duration
 }
 
-// FailurePolicy says what happens to requests once a filter's VM has died.
-type FailurePolicy int
-
-const (
-	FailClosed FailurePolicy = iota // 503 until restart
-	FailReload                      // 503 until a new VM may be made
-	FailOpen                        // requests pass the filter by
-)
-
-// WasmFilter is one wasm plugin of the filter chain.
+// WasmFilter is one wasm plugin of the filter chain. Its Filter has yet to be compiled, from Code. Values of its Env may
+// be secret: never log it.
 type WasmFilter struct {
-	Name, RootID, VMID string
+	testenv.Plugin
 	// Code is the module; Source says where it came from, for errors.
-	Code                []byte
-	Source              string
-	VMConfiguration     []byte
-	PluginConfiguration []byte
-	// Env holds the guest's environment. Values may be secret: never log it.
-	Env           map[string]string
-	FailurePolicy FailurePolicy
-	// ReloadBackoff is the least time between two starts of one VM under FailReload.
-	ReloadBackoff time.Duration
+	Code   []byte
+	Source string
 }
 
 // Cluster is a named set of endpoints, used in turn.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
@@ -15,9 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-)
 
-const defaultReloadBackoff = time.Second
+	"github.com/tollgate/tollgate/testenv"
+)
 
 func (cfg *Config) setFilters(filters []*hcmv3.HttpFilter, host Host) error {
 	var errs []error
@@ -47,14 +46,14 @@ func (cfg *Config) setFilters(filters []*hcmv3.HttpFilter, host Host) error {
 
 func translateWasm(p *wasmv3.PluginConfig, path string, host Host) (WasmFilter, error) {
 	vm := p.GetVmConfig()
-	out := WasmFilter{
+	out := WasmFilter{Plugin: testenv.Plugin{
 		Name:          p.GetName(),
 		RootID:        p.GetRootId(),
 		VMID:          vm.GetVmId(),
-		ReloadBackoff: durationOr(p.GetReloadConfig().GetBackoff().GetBaseInterval(), defaultReloadBackoff),
-	}
+		ReloadBackoff: durationOr(p.GetReloadConfig().GetBackoff().GetBaseInterval(), testenv.DefaultReloadBackoff),
+	}}
 	var errs [4]error
-	out.PluginConfiguration, errs[0] = configurationBytes(p.GetConfiguration(), path+".configuration")
+	out.Configuration, errs[0] = configurationBytes(p.GetConfiguration(), path+".configuration")
 	out.VMConfiguration, errs[1] = configurationBytes(vm.GetConfiguration(), path+".vm_config.configuration")
 	out.Env, errs[2] = environment(vm.GetEnvironmentVariables(), path+".vm_config.environment_variables", host)
 	errs[3] = out.setPolicy(p.GetFailurePolicy(), path)
@@ -67,11 +66,11 @@ func translateWasm(p *wasmv3.PluginConfig, path string, host Host) (WasmFilter, 
 func (f *WasmFilter) setPolicy(p wasmv3.FailurePolicy, path string) error {
 	switch p {
 	case wasmv3.FailurePolicy_UNSPECIFIED, wasmv3.FailurePolicy_FAIL_CLOSED:
-		f.FailurePolicy = FailClosed
+		f.FailurePolicy = testenv.FailClosed
 	case wasmv3.FailurePolicy_FAIL_RELOAD:
-		f.FailurePolicy = FailReload
+		f.FailurePolicy = testenv.FailReload
 	case wasmv3.FailurePolicy_FAIL_OPEN:
-		f.FailurePolicy = FailOpen
+		f.FailurePolicy = testenv.FailOpen
 	default:
 		return unsupportedValue(path+".failure_policy", p, "FAIL_RELOAD, FAIL_CLOSED or FAIL_OPEN")
 	}

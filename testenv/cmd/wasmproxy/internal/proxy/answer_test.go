@@ -154,7 +154,17 @@ func TestPausedForGood(t *testing.T) {
 	}
 }
 
-func TestTicks(t *testing.T) {
+func TestTicks(t *testing.T) { ticksArrive(t, "tick=5", "") }
+
+// A request may set the period, also while a long one runs.
+func TestTicksSetByARequest(t *testing.T) {
+	for _, configuration := range []string{"", "tick=3600000"} {
+		t.Run(configuration, func(t *testing.T) { ticksArrive(t, configuration, "tick") })
+	}
+}
+
+func ticksArrive(t *testing.T, configuration, guest string) {
+	t.Helper()
 	ticks := make(chan string)
 	stop := make(chan struct{})
 	side := withSide(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -163,16 +173,19 @@ func TestTicks(t *testing.T) {
 		case <-stop:
 		}
 	}))
-	start(t, echo, func(c *bootstrap.Config) {
+	defer close(stop)
+	f := start(t, echo, func(c *bootstrap.Config) {
 		side(c)
-		c.Filters[0].PluginConfiguration = []byte("tick=5")
+		c.Filters[0].Configuration = []byte(configuration)
 	})
+	if guest != "" {
+		f.do("GET", "/", "", "X-Guest", guest)
+	}
 	for range 3 {
 		if path := receive(t, "a tick", ticks); path != "/tick" {
 			t.Errorf("path %q", path)
 		}
 	}
-	close(stop)
 }
 
 func TestUpstreamSwitchesProtocolsUnasked(t *testing.T) {

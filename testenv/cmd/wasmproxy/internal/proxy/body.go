@@ -186,7 +186,7 @@ func (b *upstreamBody) fill() error {
 		return b.malformed(c.err)
 	}
 	if c.n > 0 {
-		if err := b.keep(b.x.chain.requestBody(ctx, c.buf[:c.n], false)); err != nil {
+		if err := b.keep(b.x.stream.RequestBody(ctx, c.buf[:c.n], false)); err != nil {
 			return err
 		}
 	}
@@ -197,7 +197,7 @@ func (b *upstreamBody) fill() error {
 	if len(b.x.r.Trailer) > 0 && b.x.p.cfg.HTTP.Trailers {
 		return b.fillTrailers()
 	}
-	return b.keep(b.x.chain.requestBody(ctx, nil, true))
+	return b.keep(b.x.stream.RequestBody(ctx, nil, true))
 }
 
 // fillTrailers passes the trailers through the filters, which may have held the body until now.
@@ -207,9 +207,9 @@ func (b *upstreamBody) fillTrailers() error {
 	}
 	trailers := trailerList(b.x.r.Trailer)
 	if len(trailers) == 0 {
-		return b.keep(b.x.chain.requestBody(b.x.ctx, nil, true))
+		return b.keep(b.x.stream.RequestBody(b.x.ctx, nil, true))
 	}
-	res, err := b.x.chain.requestTrailers(b.x.ctx, trailers)
+	res, err := b.x.stream.RequestTrailers(b.x.ctx, trailers)
 	if err == nil && res.Local == nil && b.trailers != nil {
 		copyHeaders(b.trailers, res.Headers)
 	}
@@ -229,7 +229,7 @@ func (b *upstreamBody) keep(res testenv.StepResult, err error) error {
 		return err
 	}
 	if res.Local != nil {
-		b.x.local.Store(res.Local)
+		b.x.local <- res.Local
 		return errLocalReply
 	}
 	if len(b.pending) == 0 {

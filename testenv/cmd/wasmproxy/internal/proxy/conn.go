@@ -19,20 +19,25 @@ const lateHead = "HTTP/1.1 408 Request Timeout\r\n" +
 const lateHeadTime = time.Second
 
 // listener hands out conns.
-type listener struct{ net.Listener }
+type listener struct {
+	net.Listener
+	accepted uint64
+}
 
-// Accept implements net.Listener.
-func (l listener) Accept() (net.Conn, error) {
+// Accept implements net.Listener, for one caller at a time.
+func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, opened: time.Now()}, nil
+	l.accepted++
+	return &conn{Conn: c, id: l.accepted, opened: time.Now()}, nil
 }
 
 // conn is a client's connection under net/http's server, watched for what net/http does not tell.
 type conn struct {
 	net.Conn
+	id     uint64 // of the listener's connections, from 1
 	opened time.Time
 
 	mu       sync.Mutex
@@ -47,6 +52,14 @@ type connKey struct{}
 // withConn is the server's ConnContext.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
+}
+
+// connectionID returns the number of the connection that ctx belongs to; 0 where the listener is another's.
+func connectionID(ctx context.Context) uint64 {
+	if c, ok := ctx.Value(connKey{}).(*conn); ok {
+		return c.id
+	}
+	return 0
 }
 
 // framedTwice reports whether the request that ctx belongs to came with both Content-Length and

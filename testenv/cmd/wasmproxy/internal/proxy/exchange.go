@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -40,18 +41,17 @@ type exchange struct {
 	r  *http.Request
 	// ctx ends when the client leaves, and with errStreamIdle as its cause when the stream has
 	// been idle for too long.
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	idle    *idleTimer
-	workers []*worker
-	chain   chain
-	body    *clientBody
-	route   *bootstrap.Route
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	idle   *idleTimer
+	stream *testenv.Stream // nil while no filter has seen the request
+	body   *clientBody
+	route  *bootstrap.Route
 	// stopUpstream ends the upstream request with a cause.
 	stopUpstream context.CancelCauseFunc
 	timeoutOnce  sync.Once
-	// local is what a filter answered while the body was on its way.
-	local      atomic.Pointer[testenv.LocalResponse]
+	// local takes, at most once, what a filter answered while the body was on its way.
+	local      chan *testenv.LocalResponse
 	malformed  atomic.Bool // the client's body cannot be read on
 	responding bool        // filters have been given a response's headers
 	started    atomic.Bool // wrote, for the idle timer
@@ -68,6 +68,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
 		p: p, w: w, rc: http.NewResponseController(w), r: r,
 		stopUpstream: func(error) {},
+		local:        make(chan *testenv.LocalResponse, 1),
 		record: accesslog.Record{
 			Start: time.Now(), Protocol: r.Proto, DownstreamRemote: r.RemoteAddr,
 			Request: []testenv.Header{{":method", r.Method}, {":path", r.RequestURI}, {":authority", r.Host}},
@@ -93,14 +94,13 @@ func (x *exchange) serve() {
 		return
 	}
 	x.record.Request = headers
-	x.workers = x.p.nextWorkers()
 	var err error
-	if x.chain, err = openChain(x.workers, x.properties(headers)); err != nil {
-		x.record.Details = "wasm_fail_stream"
-		x.refuse(&refusal{http.StatusServiceUnavailable, "filter unavailable"})
+	x.stream, err = x.p.nextWorker().NewStream(x.ctx, testenv.StreamOptions{Attributes: x.attributes(headers)})
+	if err != nil {
+		x.filterFailed(err)
 		return
 	}
-	res, err := x.chain.requestHeaders(x.ctx, headers, x.body == nil)
+	res, err := x.stream.RequestHeaders(x.ctx, headers, x.body == nil)
 	switch {
 	case err != nil:
 		x.filterFailed(err)
@@ -171,7 +171,7 @@ func (x *exchange) relay(upstream context.Context, resp *http.Response, trailers
 	}
 	x.responding = true
 	end := x.r.Method == http.MethodHead || !bodyAllowed(resp.StatusCode) || resp.ContentLength == 0
-	res, err := x.chain.responseHeaders(x.ctx, responseHeaders(resp), end)
+	res, err := x.stream.ResponseHeaders(x.ctx, responseHeaders(resp), end)
 	switch {
 	case err != nil:
 		x.filterFailed(err)
@@ -201,7 +201,7 @@ func (x *exchange) relayBody(upstream context.Context, resp *http.Response, trai
 		if n > 0 {
 			x.idle.touch()
 		}
-		if n > 0 && !x.write(x.chain.responseBody(x.ctx, buf[:n], false)) {
+		if n > 0 && !x.write(x.stream.ResponseBody(x.ctx, buf[:n], false)) {
 			return
 		}
 		switch {
@@ -221,10 +221,10 @@ func (x *exchange) relayBody(upstream context.Context, resp *http.Response, trai
 func (x *exchange) finishBody(resp *http.Response, trailers bool) {
 	list := trailerList(resp.Trailer)
 	if len(list) == 0 || !trailers || !x.p.cfg.HTTP.Trailers {
-		x.write(x.chain.responseBody(x.ctx, nil, true))
+		x.write(x.stream.ResponseBody(x.ctx, nil, true))
 		return
 	}
-	res, err := x.chain.responseTrailers(x.ctx, list)
+	res, err := x.stream.ResponseTrailers(x.ctx, list)
 	if !x.write(res, err) {
 		return
 	}
@@ -271,21 +271,20 @@ func (x *exchange) expire() {
 // flush hands what was written to the client. An error shows again at the next write.
 func (x *exchange) flush() { _ = x.rc.Flush() }
 
-// properties are the attributes that filters may ask for beyond those in the headers.
-func (x *exchange) properties(headers []testenv.Header) map[string][]byte {
-	props := map[string][]byte{
-		"source.address":        []byte(x.r.RemoteAddr),
-		"request.protocol":      []byte(x.r.Proto),
-		"xds.virtual_host_name": []byte(x.p.cfg.VirtualHostName),
+// attributes are what filters may ask for beyond what is in the headers.
+func (x *exchange) attributes(headers []testenv.Header) testenv.Attributes {
+	a := testenv.Attributes{
+		Source:     x.r.RemoteAddr,
+		Request:    testenv.RequestAttributes{Protocol: x.r.Proto, Time: x.record.Start},
+		Connection: testenv.Connection{ID: connectionID(x.r.Context())},
 	}
-	if addr, ok := x.r.Context().Value(http.LocalAddrContextKey).(interface{ String() string }); ok {
-		props["destination.address"] = []byte(addr.String())
+	if addr, ok := x.r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		a.Destination = addr.String()
 	}
 	if route := x.p.match(headers); route != nil {
-		props["xds.route_name"] = []byte(route.Name)
-		props["xds.cluster_name"] = []byte(route.Cluster)
+		a.Route = &testenv.Route{Name: route.Name, Cluster: route.Cluster, VirtualHost: x.p.cfg.VirtualHostName}
 	}
-	return props
+	return a
 }
 
 // end closes what the exchange opened, writes the access log, and cuts the connection if need be.
@@ -303,9 +302,9 @@ func (x *exchange) end() {
 		x.body.drain(lingerTime, lingerBytes)
 	}
 	x.body.close(x.rc)
-	x.record.FilterState = x.chain.done()
-	for _, w := range x.workers {
-		w.noteDeath()
+	if x.stream != nil {
+		_ = x.stream.Done(context.Background()) // of a VM that died of it OnDeath has been told
+		x.record.FilterState = x.stream.FilterState()
 	}
 	x.record.Duration = time.Since(x.record.Start)
 	x.record.BytesReceived = x.body.bytes()

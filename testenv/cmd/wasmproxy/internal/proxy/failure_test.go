@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/testenv"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/bootstrap"
 )
 
@@ -25,28 +26,30 @@ func (f *fixture) both(guest string) [2]int {
 func TestTrapPolicies(t *testing.T) {
 	tests := []struct {
 		name         string
-		policy       bootstrap.FailurePolicy
+		policy       testenv.FailurePolicy
 		soon, later  int
 		wantRestarts int
 	}{
-		{"FAIL_CLOSED", bootstrap.FailClosed, 503, 503, 0},
-		{"FAIL_OPEN", bootstrap.FailOpen, 200, 200, 0},
-		{"FAIL_RELOAD", bootstrap.FailReload, 503, 200, 2},
+		{"FAIL_CLOSED", testenv.FailClosed, 503, 503, 0},
+		{"FAIL_OPEN", testenv.FailOpen, 200, 200, 0},
+		{"FAIL_RELOAD", testenv.FailReload, 503, 200, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].FailurePolicy = tt.policy })
+			f := start(t, echo, func(c *bootstrap.Config) {
+				c.Filters[0].FailurePolicy, c.Filters[0].ReloadBackoff = tt.policy, time.Hour
+			})
 			if got := f.both(""); got != [2]int{200, 200} {
 				t.Fatalf("before: %v", got)
 			}
 			if got := f.both("trap"); got != [2]int{503, 503} {
 				t.Errorf("trapped requests: %v, want 503", got)
 			}
-			f.clock.advance(999 * time.Millisecond)
+			f.clock.advance(59 * time.Minute)
 			if got := f.both(""); got != [2]int{tt.soon, tt.soon} {
 				t.Errorf("within the backoff: %v, want %d", got, tt.soon)
 			}
-			f.clock.advance(600 * time.Millisecond)
+			f.clock.advance(31 * time.Minute)
 			if got := f.both(""); got != [2]int{tt.later, tt.later} {
 				t.Errorf("after the backoff: %v, want %d", got, tt.later)
 			}
@@ -61,17 +64,52 @@ func TestTrapPolicies(t *testing.T) {
 	}
 }
 
+// Each filter dies by itself and comes back as its own policy says; the others see the 503.
+func TestTwoFiltersFailEachByItsPolicy(t *testing.T) {
+	f := start(t, echo, func(c *bootstrap.Config) {
+		second := c.Filters[0]
+		second.Name, second.VMID, second.Configuration = "second", "of its own", []byte("name=second")
+		second.FailurePolicy, second.ReloadBackoff = testenv.FailReload, time.Hour
+		c.Filters = append(c.Filters, second)
+	})
+	for range 2 {
+		got := f.do("GET", "/", "", "X-Guest", "trap:second")
+		if got.StatusCode != 503 || got.Header.Get("X-Response-By") != "guest" {
+			t.Errorf("second trapped: %d by %q, want 503 by guest", got.StatusCode, got.Header.Get("X-Response-By"))
+		}
+	}
+	if n := strings.Count(f.log.String(), "proxy_on_request_headers of second"); n != 2 {
+		t.Errorf("%d deaths of second logged, want 2", n)
+	}
+	if got := f.both(""); got != [2]int{503, 503} {
+		t.Errorf("within the backoff: %v, want 503", got)
+	}
+	f.clock.advance(90 * time.Minute)
+	if got := f.both(""); got != [2]int{200, 200} {
+		t.Errorf("after the backoff: %v, want 200", got)
+	}
+	if got, want := f.stats(), "# TYPE envoy_wasm_second_vm_reload_success counter\nenvoy_wasm_second_vm_reload_success 2\n"; !strings.Contains(got, want) {
+		t.Errorf("stats = %q, want %q in it", got, want)
+	}
+	if got := f.both("trap:guest"); got != [2]int{503, 503} {
+		t.Errorf("guest trapped: %v, want 503", got)
+	}
+	f.clock.advance(24 * time.Hour)
+	if got := f.both(""); got != [2]int{503, 503} {
+		t.Errorf("a day later: %v, want 503: guest fails closed", got)
+	}
+}
+
 // An operator must not have to wait for the next request to learn of a death.
 func TestDeathIsLoggedOnceAndAtOnce(t *testing.T) {
-	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].PluginConfiguration = []byte("tick=3600000") })
+	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].Configuration = []byte("tick=3600000") })
 	deaths := func() int { return strings.Count(f.log.String(), "filter VM died") }
 	if got := f.do("GET", "/", "", "X-Guest", "trap"); got.StatusCode != 503 || got.body != "" {
 		t.Errorf("the request that killed it: %d %q", got.StatusCode, got.body)
 	}
 	eventually(t, "the death is logged", func() bool { return deaths() == 1 })
 	for range 4 {
-		got := f.do("GET", "/", "")
-		if got.StatusCode == 503 && got.body != "filter unavailable\n" {
+		if got := f.do("GET", "/", ""); got.StatusCode == 503 && got.body != "" {
 			t.Errorf("afterwards: %q", got.body)
 		}
 	}
@@ -81,12 +119,12 @@ func TestDeathIsLoggedOnceAndAtOnce(t *testing.T) {
 }
 
 func TestDeathInATickIsLogged(t *testing.T) {
-	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].PluginConfiguration = []byte("tick=5 trap-in-tick") })
+	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].Configuration = []byte("tick=5 trap-in-tick") })
 	eventually(t, "both deaths are logged", func() bool { return strings.Count(f.log.String(), "filter VM died") == 2 })
 }
 
 func TestTrapOnTheResponsePath(t *testing.T) {
-	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].FailurePolicy = bootstrap.FailReload })
+	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].FailurePolicy = testenv.FailReload })
 	if got := f.do("POST", "/", "x", "X-Guest", "trap-response"); got.StatusCode != 503 {
 		t.Errorf("got %d, want 503", got.StatusCode)
 	}

@@ -15,9 +15,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/tollgate/tollgate/testenv"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/accesslog"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/bootstrap"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/proxy"
@@ -69,23 +71,17 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// clock is moved by the test.
+// clock is real time, which the test can put forward.
 type clock struct {
-	mu  sync.Mutex
-	now time.Time
+	start  time.Time
+	offset atomic.Int64 // in nanoseconds
 }
 
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
+func (c *clock) monotonic() time.Duration {
+	return time.Since(c.start) + time.Duration(c.offset.Load())
 }
 
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+func (c *clock) advance(d time.Duration) { c.offset.Add(int64(d)) }
 
 // fixture is a proxy with the guest in it, in front of an upstream.
 type fixture struct {
@@ -114,7 +110,7 @@ func start(t *testing.T, upstream http.Handler, edit func(*bootstrap.Config)) *f
 		Domains:         []string{"*"},
 		VirtualHostName: "vh",
 		Routes:          []bootstrap.Route{{Name: "all", Prefix: "/", Cluster: "up", Timeout: patience}},
-		Filters:         []bootstrap.WasmFilter{{Name: "guest", Code: wasm, Source: "guest.wasm", ReloadBackoff: time.Second}},
+		Filters:         []bootstrap.WasmFilter{{Plugin: testenv.Plugin{Name: "guest"}, Code: wasm, Source: "guest.wasm"}},
 		Clusters:        []bootstrap.Cluster{clusterOf("up", serverOf(t, upstream))},
 		AccessLogs:      []bootstrap.AccessLog{{Format: format}},
 		HTTP: bootstrap.HTTPOptions{
@@ -125,9 +121,9 @@ func start(t *testing.T, upstream http.Handler, edit func(*bootstrap.Config)) *f
 	if edit != nil {
 		edit(cfg)
 	}
-	f := &fixture{t: t, accessLog: &buffer{}, log: &buffer{}, clock: &clock{now: time.Unix(1_000_000, 0)}}
+	f := &fixture{t: t, accessLog: &buffer{}, log: &buffer{}, clock: &clock{start: time.Now()}}
 	f.proxy, err = proxy.New(t.Context(), proxy.Options{
-		Config: cfg, VMs: 2, AccessLog: f.accessLog, Now: f.clock.Now,
+		Config: cfg, VMs: 2, AccessLog: f.accessLog, Monotonic: f.clock.monotonic,
 		Log: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -262,6 +258,13 @@ func (f *fixture) raw(request string) string {
 func (f *fixture) metric(name string) int64 {
 	v, _ := f.proxy.Metrics().Value(name)
 	return v
+}
+
+// stats is what Prometheus would scrape.
+func (f *fixture) stats() string {
+	rec := httptest.NewRecorder()
+	f.proxy.StatsHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	return rec.Body.String()
 }
 
 // eventually waits for a condition that another goroutine brings about.

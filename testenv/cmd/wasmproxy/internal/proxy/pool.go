@@ -2,101 +2,88 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/tollgate/tollgate/testenv"
-	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/bootstrap"
 )
 
-// errFailed is the answer of a worker whose VM is dead and may not be made again now.
-var errFailed = errors.New("the filter's VM is dead")
+// maxTickWait is how long a worker goes without being asked when its next tick is due: every request may change it.
+const maxTickWait = 100 * time.Millisecond
 
-// tickIdle is how often a VM without a tick period is asked whether it has one by now.
-const tickIdle = 100 * time.Millisecond
-
-// worker is one VM of one filter, made again after its death as the filter's policy allows.
-type worker struct {
-	filter  *testenv.Filter
-	options testenv.Options
-	policy  bootstrap.FailurePolicy
-	backoff time.Duration
-	now     func() time.Time
-	log     *slog.Logger
-
-	mu      sync.Mutex
-	vm      *testenv.VM
-	started time.Time
-	wait    time.Duration // from started until the next start is allowed
-	noted   bool          // the death of vm has been logged
+// profile is whose habits the filters meet: the imports of Envoy 1.33 and its poll_oneoff, so that what runs here runs
+// there and on everything newer, but an answer to requests whose VM has died. There 1.33 lets clients wait until they
+// give up, which an operator's proxy must not.
+func profile() testenv.Profile {
+	p := testenv.Envoy133
+	p.Name, p.TrapAnswers = "", true
+	return p
 }
 
-// start makes the first VM.
-func (w *worker) start(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.startLocked(ctx)
-}
-
-func (w *worker) startLocked(ctx context.Context) error {
-	w.started = w.now()
-	// Between one and one and a half times the base, so that workers that died together do not
-	// come back together.
-	w.wait = w.backoff + rand.N(w.backoff/2+1)
-	vm, err := w.filter.NewVM(ctx, w.options)
+// startWorkers starts o.VMs workers, each with a VM of every filter.
+func (p *Proxy) startWorkers(ctx context.Context, o Options) error {
+	plugins, err := p.compile(ctx)
 	if err != nil {
-		return fmt.Errorf("start filter %s: %w", w.options.PluginName, err)
+		return err
 	}
-	w.vm, w.noted = vm, false
+	options := testenv.WorkerOptions{
+		Profile:         profile(),
+		Clusters:        make(map[string]testenv.Cluster, len(p.clusters)),
+		Node:            testenv.Node{ID: p.cfg.NodeID},
+		Metrics:         p.metrics,
+		SharedData:      testenv.NewSharedData(),
+		SharedQueues:    testenv.NewSharedQueues(),
+		Monotonic:       o.Monotonic,
+		MaxCalloutBytes: maxCalloutBody,
+	}
+	for name, c := range p.clusters {
+		options.Clusters[name] = c
+	}
+	for i := range o.VMs {
+		log := o.Log.With("vm", i)
+		options.Log = func(filter string, l testenv.Level, msg string) {
+			log.Log(context.Background(), slogLevel(l), msg, "filter", filter)
+		}
+		options.OnFault = func(err error) { log.Error("filter fault", "error", err) }
+		options.OnDeath = func(err error) { log.Error("filter VM died", "error", err) }
+		w, err := testenv.NewWorker(ctx, options, plugins...)
+		if err != nil {
+			return fmt.Errorf("start filters: %w", err)
+		}
+		p.workers = append(p.workers, w)
+	}
 	return nil
 }
 
-// current returns a VM that is alive, making one if it is time to. The error is errFailed.
-func (w *worker) current(ctx context.Context) (*testenv.VM, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.checkDeathLocked() {
-		return w.vm, nil
+func (p *Proxy) compile(ctx context.Context) ([]testenv.Plugin, error) {
+	plugins := make([]testenv.Plugin, len(p.cfg.Filters))
+	for i, f := range p.cfg.Filters {
+		compiled, err := testenv.Compile(ctx, f.Code)
+		if err != nil {
+			return nil, fmt.Errorf("load filter %s from %s: %w", f.Name, f.Source, err)
+		}
+		plugins[i] = f.Plugin
+		plugins[i].Filter = compiled
 	}
-	if w.policy != bootstrap.FailReload || w.now().Sub(w.started) < w.wait {
-		return nil, errFailed
-	}
-	old := w.vm
-	if err := w.startLocked(ctx); err != nil {
-		w.log.Error("filter VM not restarted", "error", err)
-		return nil, errFailed
-	}
-	w.log.Info("filter VM restarted")
-	if err := old.Close(ctx); err != nil {
-		w.log.Error("dead filter VM not released", "error", err)
-	}
-	return w.vm, nil
+	return plugins, nil
 }
 
-// noteDeath logs that the VM has died, once for each.
-func (w *worker) noteDeath() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.checkDeathLocked()
-}
-
-// checkDeathLocked reports whether the VM is dead, and logs it the first time.
-func (w *worker) checkDeathLocked() bool {
-	dead := w.vm.Dead()
-	if dead != nil && !w.noted {
-		w.noted = true
-		w.log.Error("filter VM died", "error", dead)
+func slogLevel(l testenv.Level) slog.Level {
+	switch l {
+	case testenv.LevelTrace, testenv.LevelDebug:
+		return slog.LevelDebug
+	case testenv.LevelInfo:
+		return slog.LevelInfo
+	case testenv.LevelWarn:
+		return slog.LevelWarn
 	}
-	return dead != nil
+	return slog.LevelError
 }
 
-// runTicks calls the filter's tick until ctx ends.
-func (w *worker) runTicks(ctx context.Context) {
-	timer := time.NewTimer(w.untilTick())
+// runTicks calls the ticks of a worker's filters until ctx ends.
+func runTicks(ctx context.Context, w *testenv.Worker) {
+	timer := time.NewTimer(untilTick(w))
 	defer timer.Stop()
 	for {
 		select {
@@ -104,33 +91,14 @@ func (w *worker) runTicks(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		// The error is the VM's death; the next request mends it.
-		if err := w.newest().Tick(ctx); err != nil {
-			w.noteDeath()
-		}
-		timer.Reset(w.untilTick())
+		_ = w.Tick(ctx) // of a VM that died of it OnDeath has been told
+		timer.Reset(untilTick(w))
 	}
 }
 
-func (w *worker) untilTick() time.Duration {
-	if period := w.newest().TickPeriod(); period > 0 {
-		return period
+func untilTick(w *testenv.Worker) time.Duration {
+	if until, ticks := w.UntilTick(); ticks {
+		return min(until, maxTickWait)
 	}
-	return tickIdle
-}
-
-// newest returns the last VM made, alive or not.
-func (w *worker) newest() *testenv.VM {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.vm
-}
-
-func (w *worker) close(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.vm == nil {
-		return nil
-	}
-	return w.vm.Close(ctx)
+	return maxTickWait
 }

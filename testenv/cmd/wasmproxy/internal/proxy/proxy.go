@@ -1,5 +1,6 @@
 // Package proxy is wasmproxy's data plane: an HTTP/1.1 reverse proxy that runs wasm filters through
-// testenv, one VM set per worker, as Envoy runs them one VM per worker thread.
+// testenv, in workers that are what worker threads are to Envoy: each has its own VMs and runs every
+// filter, and requests go to them in turn.
 //
 // It owns what Envoy's HTTP connection manager and router do around the filters: path options,
 // headers of one connection, routing, upstream connections, streaming in both directions, local
@@ -38,8 +39,8 @@ type Options struct {
 	Log *slog.Logger
 	// AccessLog is where access logs without a path go.
 	AccessLog io.Writer
-	// Now is the clock that paces restarts of VMs; nil is the real one.
-	Now func() time.Time
+	// Monotonic is the clock that paces ticks and restarts of VMs; nil is the real one.
+	Monotonic func() time.Duration
 }
 
 // Proxy serves one listener's configuration. Make it with New and release it with Close.
@@ -47,7 +48,7 @@ type Proxy struct {
 	cfg      *bootstrap.Config
 	log      *slog.Logger
 	clusters map[string]*cluster
-	workers  [][]*worker // by worker, then by filter
+	workers  []*testenv.Worker
 	next     atomic.Uint64
 	sinks    []*accesslog.Sink
 	files    []*os.File
@@ -79,10 +80,8 @@ func New(ctx context.Context, o Options) (*Proxy, error) {
 	}
 	tickCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
-	for _, filters := range p.workers {
-		for _, w := range filters {
-			p.ticks.Go(func() { w.runTicks(tickCtx) })
-		}
+	for _, w := range p.workers {
+		p.ticks.Go(func() { runTicks(tickCtx, w) })
 	}
 	return p, nil
 }
@@ -103,87 +102,9 @@ func (p *Proxy) openAccessLogs(stdout io.Writer) error {
 	return nil
 }
 
-func (p *Proxy) startWorkers(ctx context.Context, o Options) error {
-	callouts := make(map[string]testenv.Cluster, len(p.clusters))
-	for name, c := range p.clusters {
-		callouts[name] = c
-	}
-	shared := testenv.NewSharedData()
-	p.workers = make([][]*worker, o.VMs)
-	for _, f := range p.cfg.Filters {
-		compiled, err := testenv.Compile(ctx, f.Code)
-		if err != nil {
-			return fmt.Errorf("load filter %s from %s: %w", f.Name, f.Source, err)
-		}
-		for i := range p.workers {
-			w := newWorker(compiled, f, o, i)
-			w.options.NodeID, w.options.Clusters = p.cfg.NodeID, callouts
-			w.options.Metrics, w.options.SharedData = p.metrics, shared
-			if err := w.start(ctx); err != nil {
-				return err
-			}
-			p.workers[i] = append(p.workers[i], w)
-		}
-	}
-	return nil
-}
-
-func newWorker(compiled *testenv.Filter, f bootstrap.WasmFilter, o Options, i int) *worker {
-	log := o.Log.With("filter", f.Name, "vm", i)
-	now := o.Now
-	if now == nil {
-		now = time.Now
-	}
-	return &worker{
-		filter: compiled, policy: f.FailurePolicy, backoff: f.ReloadBackoff, now: now, log: log,
-		options: testenv.Options{
-			PluginName: f.Name, RootID: f.RootID, VMID: f.VMID,
-			VMConfiguration: f.VMConfiguration, PluginConfiguration: f.PluginConfiguration,
-			Env:             f.Env,
-			MaxCalloutBytes: maxCalloutBody,
-			Log:             func(l testenv.Level, msg string) { log.Log(context.Background(), slogLevel(l), msg) },
-			OnFault:         func(err error) { log.Error("filter fault", "error", err) },
-		},
-	}
-}
-
-func slogLevel(l testenv.Level) slog.Level {
-	switch l {
-	case testenv.LevelTrace, testenv.LevelDebug:
-		return slog.LevelDebug
-	case testenv.LevelInfo:
-		return slog.LevelInfo
-	case testenv.LevelWarn:
-		return slog.LevelWarn
-	}
-	return slog.LevelError
-}
-
-// nextWorkers are the filters of the worker whose turn it is.
-func (p *Proxy) nextWorkers() []*worker {
+// nextWorker is the worker whose turn it is.
+func (p *Proxy) nextWorker() *testenv.Worker {
 	return p.workers[(p.next.Add(1)-1)%uint64(len(p.workers))]
-}
-
-// openChain makes a request's streams. The error is errFailed where a filter is
-// down and fails closed.
-func openChain(workers []*worker, props map[string][]byte) (chain, error) {
-	streams := make(chain, 0, len(workers))
-	for _, w := range workers {
-		vm, err := w.current(context.Background())
-		if err != nil && w.policy == bootstrap.FailOpen {
-			continue
-		}
-		var s *testenv.Stream
-		if err == nil {
-			s, err = vm.NewStream(context.Background(), testenv.StreamOptions{Properties: props})
-		}
-		if err != nil {
-			streams.done()
-			return nil, err
-		}
-		streams = append(streams, s)
-	}
-	return streams, nil
 }
 
 // match returns the route of a request, nil if there is none.
@@ -223,7 +144,7 @@ func (p *Proxy) Metrics() *testenv.Metrics { return p.metrics }
 
 // Serve accepts connections until Drain. It owns l.
 func (p *Proxy) Serve(l net.Listener) error {
-	if err := p.server.Serve(listener{l}); !errors.Is(err, http.ErrServerClosed) {
+	if err := p.server.Serve(&listener{Listener: l}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
@@ -249,10 +170,8 @@ func (p *Proxy) Close(ctx context.Context) error {
 	p.stop()
 	p.ticks.Wait()
 	var errs []error
-	for _, filters := range p.workers {
-		for _, w := range filters {
-			errs = append(errs, w.close(ctx))
-		}
+	for _, w := range p.workers {
+		errs = append(errs, w.Close(ctx))
 	}
 	for _, c := range p.clusters {
 		c.close()

@@ -6,13 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tollgate/tollgate/testenv"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/bootstrap"
 	"github.com/tollgate/tollgate/testenv/cmd/wasmproxy/internal/proxy"
 )
@@ -271,7 +271,7 @@ func TestRoundRobin(t *testing.T) {
 func TestTwoFiltersInOrder(t *testing.T) {
 	f := start(t, echo, func(c *bootstrap.Config) {
 		second := c.Filters[0]
-		second.Name, second.PluginConfiguration = "second", []byte("name=second")
+		second.Name, second.Configuration = "second", []byte("name=second")
 		c.Filters = append(c.Filters, second)
 	})
 	got := f.do("POST", "/", "hello")
@@ -281,9 +281,11 @@ func TestTwoFiltersInOrder(t *testing.T) {
 	if diff := cmp.Diff([]string{"second", "guest"}, got.Header.Values("X-Response-By")); diff != "" {
 		t.Errorf("response order (-want +got):\n%s", diff)
 	}
-	denied := f.do("GET", "/", "", "X-Guest", "deny")
-	if diff := cmp.Diff([]string{"guest", "second"}, denied.Header.Values("X-Response-By")); denied.StatusCode != 403 || diff != "" {
-		t.Errorf("local reply %d passes the other filter too (-want +got):\n%s", denied.StatusCode, diff)
+	for by, want := range map[string][]string{"second": {"second", "guest"}, "guest": {"guest"}} {
+		denied := f.do("GET", "/", "", "X-Guest", "deny:"+by)
+		if diff := cmp.Diff(want, denied.Header.Values("X-Response-By")); denied.StatusCode != 403 || diff != "" {
+			t.Errorf("%d by %s passes what saw the request (-want +got):\n%s", denied.StatusCode, by, diff)
+		}
 	}
 }
 
@@ -291,12 +293,25 @@ func TestProperties(t *testing.T) {
 	f := start(t, echo, nil)
 	got := f.do("GET", "/", "", "X-Guest", "properties").Header
 	for name, want := range map[string]string{
-		"Echo-X-Source-Address": "127.0.0.1:", "Echo-X-Xds-Route_name": "all",
-		"Echo-X-Request-Protocol": "HTTP/1.1", "Echo-X-Node-Id": "node-1",
+		"Echo-X-Source-Address": "127.0.0.1:", "Echo-X-Destination-Address": f.addr,
+		"Echo-X-Request-Protocol": "HTTP/1.1", "Echo-X-Xds-Node-Id": "node-1",
+		"Echo-X-Xds-Route_name": "all", "Echo-X-Xds-Cluster_name": "up", "Echo-X-Xds-Virtual_host_name": "vh",
 	} {
 		if v := got.Get(name); !strings.HasPrefix(v, want) {
 			t.Errorf("%s = %q, want %q", name, v, want)
 		}
+	}
+}
+
+func TestConnectionIDs(t *testing.T) {
+	f := start(t, echo, nil)
+	id := func() string {
+		return f.do("GET", "/", "", "X-Guest", "properties").Header.Get("Echo-X-Connection-Id")
+	}
+	first, kept := id(), id()
+	f.client.CloseIdleConnections()
+	if other := id(); first == "" || kept != first || other == first {
+		t.Errorf("ids %q, %q on the same connection, %q on another", first, kept, other)
 	}
 }
 
@@ -307,9 +322,9 @@ func TestFilterThatRefusesItsConfiguration(t *testing.T) {
 	}
 	_, err = proxy.New(t.Context(), proxy.Options{
 		VMs: 1, Log: slog.New(slog.DiscardHandler), AccessLog: io.Discard,
-		Config: &bootstrap.Config{Filters: []bootstrap.WasmFilter{{Name: "w", Code: wasm, PluginConfiguration: []byte("refuse")}}},
+		Config: &bootstrap.Config{Filters: []bootstrap.WasmFilter{{Plugin: testenv.Plugin{Name: "w", Configuration: []byte("refuse")}, Code: wasm}}},
 	})
-	if err == nil || !strings.Contains(err.Error(), "start filter w") || !strings.Contains(err.Error(), `word "refuse"`) {
+	if err == nil || !strings.Contains(err.Error(), `start filters: plugin "w"`) || !strings.Contains(err.Error(), `word "refuse"`) {
 		t.Errorf("error = %v, want the filter and what it logged", err)
 	}
 }
@@ -317,7 +332,7 @@ func TestFilterThatRefusesItsConfiguration(t *testing.T) {
 func TestCodeThatIsNoModule(t *testing.T) {
 	_, err := proxy.New(t.Context(), proxy.Options{
 		VMs: 1, Log: slog.New(slog.DiscardHandler), AccessLog: io.Discard,
-		Config: &bootstrap.Config{Filters: []bootstrap.WasmFilter{{Name: "w", Code: []byte("text"), Source: "build/w.wasm"}}},
+		Config: &bootstrap.Config{Filters: []bootstrap.WasmFilter{{Code: []byte("text"), Source: "build/w.wasm"}}},
 	})
 	if err == nil || !strings.Contains(err.Error(), "build/w.wasm") {
 		t.Errorf("error = %v, want it to name build/w.wasm", err)
@@ -326,7 +341,7 @@ func TestCodeThatIsNoModule(t *testing.T) {
 
 func TestFilterEnvironmentAndLog(t *testing.T) {
 	f := start(t, echo, func(c *bootstrap.Config) { c.Filters[0].Env = map[string]string{"GUEST_ENV": "set"} })
-	if log := f.log.String(); !strings.Contains(log, `level=INFO msg="started with GUEST_ENV=set" filter=guest vm=1`) {
+	if log := f.log.String(); !strings.Contains(log, `level=INFO msg="started with GUEST_ENV=set" vm=1 filter=guest`) {
 		t.Errorf("log = %s", log)
 	}
 }
@@ -334,10 +349,8 @@ func TestFilterEnvironmentAndLog(t *testing.T) {
 func TestStats(t *testing.T) {
 	f := start(t, echo, nil)
 	f.do("GET", "/", "")
-	rec := httptest.NewRecorder()
-	f.proxy.StatsHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
-	if want := "# TYPE guest_started counter\nguest_started 1\n"; !strings.Contains(rec.Body.String(), want) {
-		t.Errorf("stats = %q, want %q in it", rec.Body, want)
+	if got, want := f.stats(), "# TYPE guest_started counter\nguest_started 1\n"; !strings.Contains(got, want) {
+		t.Errorf("stats = %q, want %q in it", got, want)
 	}
 }
 

@@ -24,12 +24,27 @@ func (x *exchange) refuse(ref *refusal) {
 func (x *exchange) reply(status int, text, flags, details string) {
 	x.record.Flags, x.record.Details = flags, details
 	x.responding = true
-	res, err := x.chain.local(x.ctx, plainReply(status, text))
+	l, err := x.respond(plainReply(status, text))
 	if err != nil {
 		x.filterFailed(err)
 		return
 	}
-	x.answer(res.Local)
+	x.answer(l)
+}
+
+// respond passes an answer that no upstream gave through the filters, one of which may answer instead.
+func (x *exchange) respond(l *testenv.LocalResponse) (*testenv.LocalResponse, error) {
+	res, err := x.stream.ResponseHeaders(x.ctx, l.Headers, len(l.Body) == 0)
+	if err != nil || res.Local != nil {
+		return res.Local, err
+	}
+	l.Headers = res.Headers
+	if len(l.Body) == 0 {
+		return l, nil
+	}
+	res, err = x.stream.ResponseBody(x.ctx, l.Body, true)
+	l.Body = res.Body
+	return l, err
 }
 
 func plainReply(status int, text string) *testenv.LocalResponse {
@@ -94,7 +109,7 @@ func (x *exchange) writeHeaders(headers []testenv.Header, status int) {
 
 // filterFailed ends an exchange that a filter's stream could not carry on.
 func (x *exchange) filterFailed(err error) {
-	if l := x.local.Swap(nil); l != nil {
+	if l := x.takeLocal(err); l != nil {
 		x.answer(l)
 		return
 	}
@@ -111,9 +126,28 @@ func (x *exchange) filterFailed(err error) {
 	}
 }
 
+// takeLocal returns what a filter answered while the body was on its way, nil if none did. A stream that is closed has been
+// answered: then the step of the body that got the answer is about to hand it over.
+func (x *exchange) takeLocal(err error) *testenv.LocalResponse {
+	if errors.Is(err, testenv.ErrStreamClosed) {
+		select {
+		case l := <-x.local:
+			return l
+		case <-x.ctx.Done():
+			return nil
+		}
+	}
+	select {
+	case l := <-x.local:
+		return l
+	default:
+		return nil
+	}
+}
+
 // upstreamFailed answers for an upstream that gave no response.
 func (x *exchange) upstreamFailed(upstream context.Context, err error) {
-	if l := x.local.Swap(nil); l != nil {
+	if l := x.takeLocal(err); l != nil {
 		x.answer(l)
 		return
 	}

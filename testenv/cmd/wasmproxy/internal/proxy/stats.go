@@ -8,8 +8,8 @@ import (
 	"github.com/tollgate/tollgate/testenv"
 )
 
-// StatsHandler serves what the filters count in Prometheus' text format, under the names that
-// Envoy would give: the filter's own, with "_" for what Prometheus does not allow.
+// StatsHandler serves what is counted in Prometheus' text format under Envoy's names, which leave those of filters'
+// metrics as they are as far as Prometheus allows.
 func (p *Proxy) StatsHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -22,7 +22,10 @@ func (p *Proxy) StatsHandler() http.Handler {
 }
 
 func writeMetric(out *strings.Builder, m testenv.Metric) {
-	name := metricName(m.Name)
+	name := m.PrometheusName()
+	if name == "" {
+		return // Envoy leaves it out too
+	}
 	switch m.Kind {
 	case testenv.Counter:
 		fmt.Fprintf(out, "# TYPE %s counter\n%s %d\n", name, name, m.Value)
@@ -32,18 +35,4 @@ func writeMetric(out *strings.Builder, m testenv.Metric) {
 	case testenv.Histogram:
 		fmt.Fprintf(out, "# TYPE %s summary\n%s_sum %d\n%s_count %d\n", name, name, m.Sum, name, m.Count)
 	}
-}
-
-func metricName(s string) string {
-	clean := strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '_', r == ':':
-			return r
-		}
-		return '_'
-	}, s)
-	if clean == "" || '0' <= clean[0] && clean[0] <= '9' {
-		clean = "_" + clean
-	}
-	return clean
 }

@@ -74,7 +74,7 @@ func TestIdleStreamBeforeTheResponse(t *testing.T) {
 			}), func(c *bootstrap.Config) {
 				side(c)
 				idleAfter(tt.limit)(c)
-				c.Filters[0].PluginConfiguration = []byte("tick=60000") // something might resume a stream
+				c.Filters[0].Configuration = []byte("tick=60000") // something might resume a stream
 			})
 			got := f.answerTo(f.dial(), fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nX-Guest: %s\r\n%s", tt.path, tt.guest, tt.rest))
 			if got.StatusCode != tt.status || got.body != "stream timeout" || got.Header.Get("X-Response-By") != tt.by {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"strconv"
@@ -83,7 +84,7 @@ func (s *stream) OnHttpRequestHeaders(_ int, end bool) types.Action {
 		s.tellNames()
 	case "identity":
 		_ = proxywasm.ReplaceHttpRequestHeader("x-identity", "from-the-filter")
-	case "deny":
+	case "deny", "deny:" + s.p.name:
 		return deny(403, "denied\n")
 	case "reroute":
 		_ = proxywasm.ReplaceHttpRequestHeader(":path", "/nowhere")
@@ -92,8 +93,10 @@ func (s *stream) OnHttpRequestHeaders(_ int, end bool) types.Action {
 	case "framing":
 		_ = proxywasm.AddHttpRequestHeader("transfer-encoding", "gzip")
 		_ = proxywasm.AddHttpRequestHeader("connection", "close")
-	case "trap":
+	case "trap", "trap:" + s.p.name:
 		panic("told to trap")
+	case "tick":
+		_ = proxywasm.SetTickPeriodMilliSeconds(5)
 	case "pause":
 		return types.ActionPause
 	case "properties":
@@ -115,8 +118,14 @@ func (s *stream) tellNames() {
 }
 
 func (s *stream) tellProperties() {
-	for _, path := range []string{"source.address", "xds.route_name", "request.protocol", "node.id"} {
+	for _, path := range []string{
+		"source.address", "destination.address", "request.protocol", "connection.id",
+		"xds.route_name", "xds.cluster_name", "xds.virtual_host_name", "xds.node.id",
+	} {
 		v, _ := proxywasm.GetProperty(strings.Split(path, "."))
+		if path == "connection.id" {
+			v = fmt.Append(nil, binary.LittleEndian.Uint64(v))
+		}
 		_ = proxywasm.AddHttpRequestHeader("x-"+strings.ReplaceAll(path, ".", "-"), string(v))
 	}
 }
