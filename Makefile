@@ -15,7 +15,7 @@ STATICCHECK         := $(BUILD)/bin/staticcheck-$(STATICCHECK_VERSION)
 WASM_BUILD := GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags='-s -w'
 
 .DEFAULT_GOAL := help
-.PHONY: help build wasm unpatched run test race check format vet staticcheck imports tidy clean-tree clean
+.PHONY: help build wasm unpatched run test race bench check format vet staticcheck imports tidy clean-tree clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: build unpatched ## build everything and run all tests
 
 race: build unpatched ## the same under the race detector
 	$(GO) test -race ./...
+
+bench: wasm ## measure testenv: testenv/bench/RESULTS.md
+	$(GO) run ./testenv/bench -wasm $(WASM)
 
 check: format vet staticcheck imports tidy race ## format, vet, staticcheck, imports, go.mod, tests under -race, clean tree
 	@$(MAKE) --no-print-directory clean-tree

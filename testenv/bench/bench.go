@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/tollgate/tollgate/testenv"
+)
+
+// guests are the paths of the compiled filters.
+type guests struct{ dir, tollgate, empty, sharing string }
+
+// buildGuests compiles the guests of this folder; the filter itself has to be there. Call remove when done with them.
+func buildGuests(tollgate string) (guests, error) {
+	if _, err := os.Stat(tollgate); err != nil {
+		return guests{}, fmt.Errorf("%w: run make wasm first", err)
+	}
+	dir, err := os.MkdirTemp("", "tollgate-bench-")
+	if err != nil {
+		return guests{}, err
+	}
+	g := guests{dir: dir, tollgate: tollgate, empty: filepath.Join(dir, "empty.wasm"), sharing: filepath.Join(dir, "sharing.wasm")}
+	for _, out := range []string{g.empty, g.sharing} {
+		name := filepath.Base(out[:len(out)-len(".wasm")])
+		cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", out,
+			"./testenv/bench/testdata/guests/"+name)
+		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return guests{}, errors.Join(fmt.Errorf("build guest %s: %w\n%s", name, err, text), g.remove())
+		}
+	}
+	return g, nil
+}
+
+func (g guests) remove() error { return os.RemoveAll(g.dir) }
+
+// bench is what one section measures with. It is the testing.TB that Hosts report to, of which it has the methods that they
+// use; a report is an error of the section.
+type bench struct {
+	testing.TB // nil
+	guests
+	errs    []error
+	cleanup []func()
+}
+
+func newBench(g guests) *bench { return &bench{guests: g} }
+
+// run measures a section on a goroutine of its own, which Fatalf ends.
+func (b *bench) run(s section) (body string, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer b.end()
+		body = s.measure(b)
+	}()
+	<-done
+	return body, errors.Join(b.errs...)
+}
+
+func (b *bench) end() {
+	for _, f := range slices.Backward(b.cleanup) {
+		f()
+	}
+}
+
+// check ends the section for an error.
+func (b *bench) check(err error) {
+	if err != nil {
+		b.Fatalf("%w", err)
+	}
+}
+
+// Helper, Cleanup, Failed, Logf, Errorf and Fatalf are those of testing.TB.
+func (b *bench) Helper() {}
+
+func (b *bench) Cleanup(f func()) { b.cleanup = append(b.cleanup, f) }
+
+func (b *bench) Failed() bool { return len(b.errs) > 0 }
+
+func (b *bench) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+func (b *bench) Errorf(format string, args ...any) {
+	b.errs = append(b.errs, fmt.Errorf(format, args...))
+}
+
+func (b *bench) Fatalf(format string, args ...any) {
+	b.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+// host starts a Host with one filter in its chain.
+func (b *bench) host(o testenv.Options, p testenv.Plugin) *testenv.Host { return testenv.New(b, o, p) }

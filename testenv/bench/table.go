@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// table compares ways of doing the same work.
+type table struct {
+	title  string // of the first column
+	unit   unit
+	rounds int
+	// baseline names the way that the others are divided by.
+	baseline string
+	ways     []way
+}
+
+// way is one row of a table.
+type way struct {
+	name string
+	// round does the work once and returns the time for what the table counts.
+	round func() time.Duration
+	// goal is what the row has to reach; nil asks for nothing.
+	goal *goal
+}
+
+// unit is what times are shown in.
+type unit struct {
+	name string
+	one  time.Duration
+}
+
+// goal is what a row has to reach, as text and as a check of the row's medians.
+type goal struct {
+	text string
+	met  func(median time.Duration, ratio float64) bool
+}
+
+// within is the goal of taking at most d.
+func within(d time.Duration) *goal {
+	return &goal{
+		text: fmt.Sprintf("≤ %v", d),
+		met:  func(median time.Duration, _ float64) bool { return median <= d },
+	}
+}
+
+// verdict says how a goal came out.
+func (g *goal) verdict(median time.Duration, ratio float64) string {
+	switch {
+	case g == nil:
+		return ""
+	case g.met(median, ratio):
+		return g.text + ": met"
+	default:
+		return g.text + ": **goal missed**"
+	}
+}
+
+// measure runs the rounds and returns the table in Markdown. The first round warms up and does not count.
+func (t table) measure() string {
+	times := map[string][]float64{} // in nanoseconds, by name and round
+	order := rand.New(rand.NewPCG(1, 1))
+	for round := range t.rounds + 1 {
+		for _, i := range order.Perm(len(t.ways)) {
+			runtime.GC()
+			took := t.ways[i].round()
+			if round > 0 {
+				times[t.ways[i].name] = append(times[t.ways[i].name], float64(took))
+			}
+		}
+	}
+	return t.markdown(times)
+}
+
+func (t table) markdown(times map[string][]float64) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s | %s | ÷ %s | goal |\n|---|---|---|---|\n", t.title, t.unit.name, t.baseline)
+	for _, w := range t.ways {
+		took := quartilesOf(times[w.name])
+		ratios := make([]float64, len(times[w.name]))
+		for i, one := range times[w.name] {
+			ratios[i] = one / times[t.baseline][i]
+		}
+		ratio := quartilesOf(ratios)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", w.name, took.in(float64(t.unit.one)), ratio.in(1),
+			w.goal.verdict(time.Duration(took.median), ratio.median))
+	}
+	fmt.Fprintf(&b, "\n%d rounds.\n", t.rounds)
+	return b.String()
+}
+
+// quartiles are the median of a sample and the bounds of its middle half.
+type quartiles struct{ low, median, high float64 }
+
+// quartilesOf returns NaN for no sample.
+func quartilesOf(sample []float64) quartiles {
+	sorted := slices.Sorted(slices.Values(sample))
+	return quartiles{low: quantile(sorted, 0.25), median: quantile(sorted, 0.5), high: quantile(sorted, 0.75)}
+}
+
+// quantile interpolates between the two values next to the place q, 0 to 1, in a sorted sample.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return math.NaN()
+	}
+	place := q * float64(len(sorted)-1)
+	below := int(place)
+	above := min(below+1, len(sorted)-1)
+	return sorted[below] + (place-float64(below))*(sorted[above]-sorted[below])
+}
+
+// in shows the quartiles as multiples of one.
+func (q quartiles) in(one float64) string {
+	return fmt.Sprintf("%s (%s–%s)", digits(q.median/one), digits(q.low/one), digits(q.high/one))
+}
+
+// digits shows three significant digits, without an exponent and with at most four decimals.
+func digits(v float64) string {
+	decimals := 2
+	if size := math.Abs(v); size > 0 && !math.IsInf(size, 0) {
+		decimals = min(max(0, 2-int(math.Floor(math.Log10(size)))), 4)
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
+}
