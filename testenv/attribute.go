@@ -37,12 +37,12 @@ type Attributes struct {
 
 // Route is the chosen route, its virtual host and its cluster.
 type Route struct {
-	Name     string   // xds.route_name, until 1.33 also route_name
-	Metadata Metadata // xds.route_metadata, until 1.33 also route_metadata
+	Name     string   // xds.route_name, before 1.33 also route_name
+	Metadata Metadata // xds.route_metadata, before 1.33 also route_metadata
 	// VirtualHost and its metadata are xds.virtual_host_name and xds.virtual_host_metadata.
 	VirtualHost         string
 	VirtualHostMetadata Metadata
-	// Cluster and its metadata are xds.cluster_name and xds.cluster_metadata, until 1.33 also cluster_name and
+	// Cluster and its metadata are xds.cluster_name and xds.cluster_metadata, before 1.33 also cluster_name and
 	// cluster_metadata. An empty Cluster, as of a redirect, makes both not found.
 	Cluster         string
 	ClusterMetadata Metadata
@@ -57,7 +57,7 @@ type Upstream struct {
 	RequestAttempts        uint64        // upstream.request_attempt_count, 0 while Upstream is nil
 	PoolReadyAfter         time.Duration // upstream.cx_pool_ready_duration; 0 is not found
 	Locality               Locality      // upstream.locality
-	Metadata               Metadata      // xds.upstream_host_metadata, until 1.33 also upstream_host_metadata
+	Metadata               Metadata      // xds.upstream_host_metadata, before 1.33 also upstream_host_metadata
 	// TLS is nil for a plaintext connection.
 	TLS *TLS // upstream.tls_version, upstream.subject_peer_certificate, ...
 }
@@ -113,8 +113,8 @@ const (
 
 // Listener is the listener that accepted the connection.
 type Listener struct {
-	Direction       TrafficDirection // xds.listener_direction, until 1.33 also listener_direction
-	Metadata        Metadata         // xds.listener_metadata, until 1.33 also listener_metadata
+	Direction       TrafficDirection // xds.listener_direction, before 1.33 also listener_direction
+	Metadata        Metadata         // xds.listener_metadata, before 1.33 also listener_metadata
 	FilterChainName string           // xds.filter_chain_name
 }
 

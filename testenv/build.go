@@ -23,8 +23,9 @@ type built struct {
 // folder, flags come before it. The same build is made once per process. A build that fails ends the test with what the
 // compiler says.
 //
-// It builds with Go's own runtime. Such a filter dies in its first collections on Envoy 1.33 (the default Profile), where
-// poll_oneoff answers ENOSYS (golang/go#78513); that needs an overlay, which flags can name.
+// It builds with Go's own runtime. Such a filter may die in its collections on Envoy 1.33 (the default Profile), once a
+// timer was started or poll_oneoff is reached, which answers ENOSYS there (golang/go#78513). An overlay, which flags can
+// name, mends it: plugin/internal/overlay of this repository makes one for the filter here.
 func Build(t testing.TB, pkg string, flags ...string) *Filter {
 	t.Helper()
 	dir, err := os.Getwd()

@@ -14,9 +14,11 @@ import (
 // answered, which Envoy's router turns into a 503 of its own.
 var ErrReset = errors.New("connection reset")
 
-// Cluster is an upstream that callouts can be sent to. Call runs on its own goroutine and may be
-// called concurrently; it should return when ctx ends, and a late answer is dropped. The request
-// and its slices belong to Call.
+// Cluster is an upstream that callouts can be sent to. The request and its slices belong to Call.
+//
+// A Worker runs each Call on a goroutine of its own, several at a time; it should return when ctx ends, and a late answer
+// is dropped. A Host runs Call on the test's goroutine, one at a time, at one instant of virtual time: it must return at
+// once, within 30 s of real time, when ctx ends, and must not use the Host.
 type Cluster interface {
 	Call(ctx context.Context, req *CalloutRequest) (*CalloutResponse, error)
 }

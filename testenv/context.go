@@ -284,7 +284,7 @@ func (x *httpContext) makeTrailers(dir direction) *headerMap {
 // String is the plugin's name and the context's id. Traces ask for it with every hostcall.
 func (x *httpContext) String() string {
 	if x.name == "" {
-		x.name = x.plugin.Name + "#" + strconv.FormatUint(uint64(x.id), 10)
+		x.name = x.plugin.label() + "#" + strconv.FormatUint(uint64(x.id), 10)
 	}
 	return x.name
 }

@@ -119,7 +119,8 @@
 //	counters only go up by increment; a histogram cannot be read        context.cc incrementMetric,
 //	                                                                      getMetric
 //
-// Known differences: proc_exit ends the VM at once, where the host lets the guest run on and Go's runtime then traps. The
+// Known differences: what a filter writes to standard output and error is logged in whole lines, where Envoy logs each write.
+// proc_exit ends the VM at once, where the host lets the guest run on and Go's runtime then traps. The
 // plugins of a VM start again together, where Envoy starts each with its own next stream. A Worker answers the streams that
 // a dead VM holds at once. In virtual time a request whose Play.Delay is longer than the callout's timeout still reaches the
 // server, in real time it does not. HTTP requests of clients are not parsed here: what a codec would refuse, a test can send.

@@ -13,24 +13,6 @@ import (
 	"github.com/tollgate/tollgate/testenv/internal/eventloop"
 )
 
-// Request is what a client sends. Method defaults to GET, Path to /, Host to gate.test, Scheme to http. Headers follow the
-// pseudo headers in the order given.
-type Request struct {
-	Method, Path, Host, Scheme string
-	Headers                    []Header
-	Body                       []byte
-	// ChunkSize cuts the body into several pieces; 0 sends it as one. ChunkGap is the time between them.
-	ChunkSize int
-	ChunkGap  time.Duration
-	Trailers  []Header
-	// Attributes answer the filters' proxy_get_property.
-	Attributes Attributes
-	// Worker serves the request, from 1; 0 lets the seed choose.
-	Worker int
-	// ResponseChunkSize cuts the upstream's body into several pieces; 0 passes it as one.
-	ResponseChunkSize int
-}
-
 // Response is what the client gets, and what happened on the way. Status is 0 when the stream ended without a response,
 // with Err saying why.
 type Response struct {
@@ -44,17 +26,21 @@ type Response struct {
 	FilterState map[string]string
 	Callouts    []CalloutRecord
 	Logs        []LogRecord
-	Upstream    *UpstreamRequest // nil when the upstream was not reached
+	// Upstream is the request as it left the filter chain, also where the upstream was then not reached: a Script may
+	// lose it on its way. It is nil when the whole request did not leave the chain.
+	Upstream *UpstreamRequest
 	// Err wraps ErrStreamReset, ErrStreamClosed (the client left) or ErrAbandoned.
 	Err error
 	// Took is the virtual time from the request to the end of the response.
 	Took time.Duration
+
+	method, path string // the request's
 }
 
 // Header returns the first value of a header, "" when there is none. The name is to be lower case.
 func (r Response) Header(name string) string { return firstHeader(r.Headers, name) }
 
-// UpstreamRequest is what reached the upstream, pseudo headers included.
+// UpstreamRequest is a request as it left the filter chain on its way to the upstream, pseudo headers included.
 type UpstreamRequest struct {
 	Headers  []Header
 	Body     []byte
@@ -70,6 +56,7 @@ type Exchange struct {
 	h       *Host
 	worker  *Worker
 	request Request
+	opts    StreamOptions
 	chain   *chain
 
 	forward  UpstreamRequest
@@ -84,19 +71,30 @@ type Exchange struct {
 // Do sends a request and runs until its stream has ended, moving time only as far as that takes.
 func (h *Host) Do(t testing.TB, r Request) Response {
 	t.Helper()
-	return h.Start(r).Wait(t)
+	return h.exchange(t, r).Wait(t)
 }
 
 // Start sends a request. Nothing moves until the Host runs: in Wait, Do, Settle or Advance.
 func (h *Host) Start(r Request) *Exchange {
 	h.t.Helper()
-	h.mu.Lock()
+	return h.exchange(h.t, r)
+}
+
+// exchange is Start, for a test that a request which cannot be sent ends.
+func (h *Host) exchange(t testing.TB, r Request) *Exchange {
+	t.Helper()
+	h.lock()
 	defer h.mu.Unlock()
+	r = r.withDefaults()
+	o, err := StreamOptions{Attributes: r.Attributes, MaxBufferBytes: h.opts.MaxBufferBytes}.withDefaults()
+	if err := errors.Join(r.check(), err); err != nil {
+		t.Fatalf("testenv: %s %s: %v", r.Method, r.Path, err)
+	}
 	if r.Worker == 0 {
 		r.Worker = 1 + h.loop.Rand().IntN(h.opts.Workers)
 	}
 	now := h.clock.Monotonic()
-	x := &Exchange{h: h, worker: h.worker(r.Worker), request: r.withDefaults(), began: now, moved: now}
+	x := &Exchange{h: h, worker: h.worker(t, r.Worker), request: r, opts: o, began: now, moved: now}
 	h.open[x] = struct{}{}
 	x.post(0, x.begin)
 	return x
@@ -107,17 +105,19 @@ func (h *Host) Start(r Request) *Exchange {
 func (x *Exchange) Wait(t testing.TB) Response {
 	t.Helper()
 	h := x.h
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	if h.closed && !x.done {
 		t.Fatalf("testenv: %s %s on a Host whose test has ended", x.request.Method, x.request.Path)
 	}
+	defer func(outer testing.TB) { h.waiting = outer }(h.waiting)
+	h.waiting = t
 	for !x.done {
 		limit := x.moved + h.opts.StreamIdleTimeout
 		before := x.moved
 		err := h.loop.RunUntil(func() bool { return x.done || x.moved != before }, limit)
 		if err != nil && !x.done {
-			x.abandon(t, err)
+			x.abandon(err)
 		}
 	}
 	return x.result()
@@ -125,7 +125,7 @@ func (x *Exchange) Wait(t testing.TB) Response {
 
 // Ended says whether the stream has ended.
 func (x *Exchange) Ended() bool {
-	x.h.mu.Lock()
+	x.h.lock()
 	defer x.h.mu.Unlock()
 	return x.done
 }
@@ -133,7 +133,7 @@ func (x *Exchange) Ended() bool {
 // Reset is a client that goes away now: the filters hear of it at once.
 func (x *Exchange) Reset() {
 	h := x.h
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	if x.done {
 		return
@@ -143,15 +143,38 @@ func (x *Exchange) Reset() {
 }
 
 // abandon ends a stream that will not end by itself.
-func (x *Exchange) abandon(t testing.TB, why error) {
-	t.Helper()
-	err := fmt.Errorf("%w: %s %s: %w", ErrAbandoned, x.request.Method, x.request.Path, why)
-	if !slices.ContainsFunc(x.h.expected, func(e error) bool { return errors.Is(err, e) }) {
-		t.Errorf("testenv: %v", err)
-	}
+func (x *Exchange) abandon(why error) {
+	err := fmt.Errorf("%w: %s %s: %w", x.hangs(), x.request.Method, x.request.Path, why)
+	x.h.unless(err)
 	x.post(0, func() { x.finish(err) })
 	x.h.loop.RunReady()
 }
+
+// hangs is why a stream stands still: ErrAbandoned, or what wraps it for a stream that a dead VM holds.
+func (x *Exchange) hangs() error {
+	if x.chain == nil {
+		return ErrAbandoned
+	}
+	dead := func(f *httpContext) bool { return f.vm.dead != nil && f.holds() }
+	i := slices.IndexFunc(x.chain.filters, dead)
+	if i < 0 {
+		return ErrAbandoned
+	}
+	return deserted{plugin: x.chain.filters[i].plugin.label(), profile: x.worker.opts.Profile}
+}
+
+// deserted is the ErrAbandoned of a stream that no filter paused: the VM of one died instead.
+type deserted struct {
+	plugin  string
+	profile Profile
+}
+
+func (d deserted) Error() string {
+	return fmt.Sprintf("the stream hangs: its filter's VM (%s) died and %v answers nothing", d.plugin, d.profile)
+}
+
+// Is makes it an ErrAbandoned.
+func (d deserted) Is(target error) bool { return target == ErrAbandoned }
 
 // post runs something on the stream's worker.
 func (x *Exchange) post(after time.Duration, run func()) {
@@ -164,10 +187,9 @@ func (x *Exchange) post(after time.Duration, run func()) {
 
 func (x *Exchange) begin() {
 	if x.worker.closed { // the filters were replaced meanwhile
-		x.worker = x.h.worker(x.request.Worker)
+		x.worker = x.h.workers[x.request.Worker]
 	}
-	o, _ := StreamOptions{Attributes: x.request.Attributes, MaxBufferBytes: x.h.opts.MaxBufferBytes}.withDefaults()
-	x.chain = x.worker.newChain(o, x)
+	x.chain = x.worker.newChain(x.opts, x)
 	x.chain.record = &streamRecord{}
 	pieces := x.request.pieces()
 	x.sendPiece(toUpstream, pieces, x.request.ChunkGap)
@@ -252,6 +274,7 @@ func (x *Exchange) String() string {
 // result is the response with everything that was noted of the stream.
 func (x *Exchange) result() Response {
 	r := x.response
+	r.method, r.path = x.request.Method, x.request.Path
 	r.Status, _ = strconv.Atoi(firstHeader(r.Headers, ":status")) // what is no number reads as 0
 	r.FilterState = map[string]string{}
 	if x.chain != nil {
@@ -290,44 +313,4 @@ func (x *Exchange) ask() {
 			reply(resp, err)
 		})
 	})
-}
-
-func (r Request) withDefaults() Request {
-	setDefault(&r.Method, http.MethodGet)
-	setDefault(&r.Path, "/")
-	setDefault(&r.Host, "gate.test")
-	setDefault(&r.Scheme, "http")
-	return r
-}
-
-// headers are the request's, with content-length for a body as clients send it.
-func (r Request) headers() []Header {
-	list := []Header{{":authority", r.Host}, {":path", r.Path}, {":method", r.Method}, {":scheme", r.Scheme}}
-	list = append(list, r.Headers...)
-	if len(r.Body) > 0 && firstHeader(r.Headers, "content-length") == "" {
-		list = append(list, Header{"content-length", strconv.Itoa(len(r.Body))})
-	}
-	return list
-}
-
-func (r Request) pieces() []piece { return pieces(r.headers(), r.Body, r.ChunkSize, r.Trailers) }
-
-func responsePieces(r *CalloutResponse, chunk int) []piece {
-	return pieces(r.Headers, r.Body, chunk, r.Trailers)
-}
-
-// pieces cuts a message; chunk 0 leaves the body whole.
-func pieces(headers []Header, body []byte, chunk int, trailers []Header) []piece {
-	list := []piece{{part: partHeaders, headers: headers}}
-	if chunk <= 0 {
-		chunk = max(len(body), 1)
-	}
-	for c := range slices.Chunk(body, chunk) {
-		list = append(list, piece{part: partBody, body: c})
-	}
-	if len(trailers) > 0 {
-		list = append(list, piece{part: partTrailers, headers: trailers})
-	}
-	list[len(list)-1].end = true
-	return list
 }

@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -54,10 +52,10 @@ type filterSlot struct {
 	filter *Filter
 }
 
-// Compile checks and compiles a module, for every Profile. The same bytes are compiled once per process and kept
-// on disk for the next one where the user's cache directory can be written. The error wraps
-// ErrModule, ErrABIVersion or ErrMissingImport; the last names each missing import. Compile keeps
-// no reference to wasm.
+// Compile checks and compiles a module, for every Profile. The same bytes are compiled once per process and kept on disk
+// for the next one, in the folder tollgate-testenv of os.UserCacheDir, where that can be written; the first compilation of
+// a process removes from it what is older than 30 days. The error wraps ErrModule, ErrABIVersion or ErrMissingImport; the
+// last names each missing import. Compile keeps no reference to wasm.
 func Compile(ctx context.Context, wasm []byte) (*Filter, error) {
 	slot := slotOf(sha256.Sum256(wasm))
 	slot.Lock()
@@ -182,14 +180,3 @@ func exported(exports map[string]api.FunctionDefinition, name string) bool {
 	_, ok := exports[name]
 	return ok
 }
-
-// compilationCache is shared by every runtime of the process. Without a writable cache directory
-// it lasts as long as the process.
-var compilationCache = sync.OnceValue(func() wazero.CompilationCache {
-	if dir, err := os.UserCacheDir(); err == nil {
-		if cache, err := wazero.NewCompilationCacheWithDir(filepath.Join(dir, "tollgate-testenv")); err == nil {
-			return cache
-		}
-	}
-	return wazero.NewCompilationCache()
-})

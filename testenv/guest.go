@@ -35,10 +35,12 @@ func (vm *wasmVM) enter(cb callback, contextID uint32, args []uint64) (uint64, b
 	current, effective := vm.current, vm.effective
 	vm.current, vm.effective = contextID, 0
 	stack := append(append(vm.stack[:0], uint64(contextID)), args...)
-	err := fn.CallWithStack(vm.ctx, stack)
+	err := vm.run(callbackExports[cb], func() error { return fn.CallWithStack(vm.ctx, stack) })
+	vm.flush()
 	vm.current, vm.effective = current, effective
 	if err != nil {
-		vm.die(fmt.Errorf("%w: in %s of %s: %w", ErrTrap, callbackExports[cb], vm.pluginOf(contextID).Name, err))
+		name := vm.pluginOf(contextID).label()
+		vm.die(fmt.Errorf("%w: in %s of %s%s: %w", ErrTrap, callbackExports[cb], name, vm.lostText(), err))
 		if x, ok := vm.contexts[contextID]; ok {
 			x.fail()
 		}
@@ -55,6 +57,23 @@ func (vm *wasmVM) enter(cb callback, contextID uint32, args []uint64) (uint64, b
 	}
 	vm.runDeferred()
 	return result, true
+}
+
+// run lets the guest run an export, under the eyes of the watchdog.
+func (vm *wasmVM) run(export string, enter func() error) error {
+	vm.polls, vm.running = 0, export
+	vm.w.opts.watch.enter(vm.plugins[0].label(), export, 0)
+	defer vm.w.opts.watch.leave()
+	return enter()
+}
+
+// lostText is what to add to the trap of a guest that was answered ENOSYS by poll_oneoff: Go's runtime polls before it
+// prints a panic, and throws instead.
+func (vm *wasmVM) lostText() string {
+	if vm.polls == 0 || vm.w.opts.Profile.PollOneoff != PollENOSYS {
+		return ""
+	}
+	return ", after poll_oneoff was answered ENOSYS (a Go panic loses its text on Envoy 1.33: run under Envoy140 to see it)"
 }
 
 func (vm *wasmVM) runDeferred() {
@@ -188,6 +207,8 @@ func (vm *wasmVM) unimplemented(name string) status {
 // yield may let other workers run: the caller is about to touch what they share.
 func (vm *wasmVM) yield() {
 	if vm.w.opts.yield != nil {
+		vm.w.opts.watch.leave()
 		vm.w.opts.yield()
+		vm.w.opts.watch.enter(vm.plugins[0].label(), vm.running, 0)
 	}
 }

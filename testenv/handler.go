@@ -13,10 +13,13 @@ import (
 	"strings"
 )
 
-// HandlerCluster is a Cluster that h serves in process, through a real http.Request and
-// ResponseWriter; the request's context ends with the callout's timeout. A handler that panics
-// with http.ErrAbortHandler breaks the connection: before it wrote anything that is a failed
+// HandlerCluster is a Cluster that h serves in process, through a real http.Request and ResponseWriter; the request's
+// context ends with the callout's timeout, in real time. Answers to HEAD and with the status 204 or 304 have no body. A
+// handler that panics with http.ErrAbortHandler breaks the connection: before it wrote anything that is a failed
 // connection, afterwards a reset.
+//
+// A Host calls h on the test's goroutine, at one instant of virtual time: h must return at once (within 30 s of real time)
+// and must not use the Host. A Script before it makes it slow.
 func HandlerCluster(h http.Handler) Cluster { return handlerCluster{h} }
 
 type handlerCluster struct{ handler http.Handler }
@@ -28,12 +31,14 @@ func (c handlerCluster) Call(ctx context.Context, req *CalloutRequest) (*Callout
 // errAborted is a handler that gave up before it answered.
 var errAborted = errors.New("the handler aborted")
 
-func serve(ctx context.Context, h http.Handler, headers []Header, body []byte, trailers []Header) (resp *CalloutResponse, err error) {
+func serve(
+	ctx context.Context, h http.Handler, headers []Header, body []byte, trailers []Header,
+) (resp *CalloutResponse, err error) {
 	req, err := newRequest(ctx, headers, body, trailers)
 	if err != nil {
 		return nil, err
 	}
-	w := &responseBuffer{header: http.Header{}}
+	w := &responseBuffer{header: http.Header{}, head: req.Method == http.MethodHead}
 	defer func() {
 		switch r := recover(); {
 		case r == nil:
@@ -89,6 +94,7 @@ type responseBuffer struct {
 	sent   http.Header // as of the moment the status was written
 	status int
 	body   bytes.Buffer
+	head   bool // the request was HEAD: the body counts for the headers alone
 }
 
 func (w *responseBuffer) Header() http.Header { return w.header }
@@ -103,7 +109,15 @@ func (w *responseBuffer) WriteHeader(code int) {
 
 func (w *responseBuffer) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
+	if w.bodiless() {
+		return 0, http.ErrBodyNotAllowed
+	}
 	return w.body.Write(p)
+}
+
+// bodiless says whether the status has no body.
+func (w *responseBuffer) bodiless() bool {
+	return w.status == http.StatusNoContent || w.status == http.StatusNotModified
 }
 
 // Flush sends the headers, as far as an answer in memory can.
@@ -121,8 +135,11 @@ func (w *responseBuffer) response() *CalloutResponse {
 	if w.body.Len() > 0 && w.sent.Get("Content-Type") == "" {
 		w.sent.Set("Content-Type", http.DetectContentType(w.body.Bytes()))
 	}
-	if w.sent.Get("Content-Length") == "" && w.status != http.StatusNoContent && w.status != http.StatusNotModified {
+	if w.sent.Get("Content-Length") == "" && !w.bodiless() && (!w.head || w.body.Len() > 0) {
 		w.sent.Set("Content-Length", strconv.Itoa(w.body.Len()))
+	}
+	if w.head {
+		w.body.Reset()
 	}
 	return &CalloutResponse{
 		Headers:  append([]Header{{":status", strconv.Itoa(w.status)}}, sortedHeaders(w.sent)...),

@@ -36,6 +36,12 @@ func TestHandlerCluster(t *testing.T) {
 		{"no content", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) }, CalloutResponse{
 			Headers: []Header{{":status", "204"}},
 		}},
+		{"no content, and a body", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(304)
+			if n, err := w.Write([]byte("hello")); n != 0 || !errors.Is(err, http.ErrBodyNotAllowed) {
+				t.Errorf("wrote %d, %v", n, err)
+			}
+		}, CalloutResponse{Headers: []Header{{":status", "304"}}}},
 		{"trailers", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", "X-Sum, X-Unset")
 			w.(http.Flusher).Flush()

@@ -41,7 +41,8 @@ type Options struct {
 	Seed uint64
 	// Clock is the virtual time; nil means a new one at Start. Move it with the Host's methods.
 	Clock *Clock
-	// Clusters are the upstreams a callout may name, as in WorkerOptions; Scripts among them go by virtual time.
+	// Clusters are the upstreams a callout may name, as in WorkerOptions; Scripts among them go by virtual time. See
+	// Cluster for how a Host calls them.
 	Clusters map[string]Cluster
 	// Upstream answers what is forwarded. It may be a Script.
 	Upstream Cluster
@@ -57,9 +58,10 @@ type Options struct {
 	MaxCalloutBytes  int
 	ReloadBackoff    time.Duration
 	InlineHeaders    []string
-	// MaxBufferBytes bounds what a filter can buffer of a body; 0 means DefaultMaxBufferBytes.
+	// MaxBufferBytes bounds what a filter can buffer of a body; 0 means DefaultMaxBufferBytes. Beyond it a request is
+	// answered with 413, a response with 500 or, once its headers have left the filters, reset.
 	MaxBufferBytes int
-	// Log receives what the filters log.
+	// Log receives what the filters log. It runs inside the Host and must not use it.
 	Log func(LogRecord)
 	// Transcript receives a line for each callback, hostcall and message.
 	Transcript io.Writer
@@ -68,9 +70,12 @@ type Options struct {
 // Host is an Envoy inside a test: workers with VMs, a filter chain, clusters, an upstream and a clock, all in virtual
 // time. It runs only while one of its methods does. It fails the test by itself for what no filter may do: traps,
 // streams that nothing resumes, hostcalls it lacks, what the profile faults, and streams still open when the test ends;
-// Expect takes single ones out. When the test fails it prints the last hostcalls.
+// Expect takes single ones out. It tells the test that waits for a stream, in Do, Check or Wait, and otherwise the one that
+// it was made with. When that fails it prints the last hostcalls. A guest that does not return for 30 s of real time ends
+// the process, with the same; without a single hostcall meanwhile, the timeout of go test may have to.
 //
-// Its methods may be called from several goroutines, one of which runs at a time; handlers that it calls must not use it.
+// Its methods may be called from several goroutines, one of which runs at a time. What it calls itself, handlers, Plans and
+// Options.Log, must not use it: that panics, or on a goroutine of their own waits until patience ends.
 type Host struct {
 	t       testing.TB
 	opts    Options
@@ -85,7 +90,9 @@ type Host struct {
 	mu       sync.Mutex
 	workers  []*Worker // by thread; MainThread may be nil
 	open     map[*Exchange]struct{}
-	expected []error
+	expected []*expectation
+	waiting  testing.TB // the test that waits for a stream; nil when none does
+	watch    *watchdog
 	closed   bool
 }
 
@@ -104,8 +111,8 @@ func Load(t testing.TB, path string) *Filter {
 }
 
 // New starts a Host with the given filter chain, in the order in which a request passes it. As Envoy does, it first starts
-// each plugin in a canary VM, which it kills at once, without proxy_on_done. A configuration that a filter refuses ends the test. The Host closes
-// with the test.
+// each plugin in a canary VM, which it kills at once, without proxy_on_done. A configuration that a filter refuses ends the
+// test. The Host closes with the test.
 func New(t testing.TB, o Options, chain ...Plugin) *Host {
 	t.Helper()
 	h := newHost(t, o, chain)
@@ -118,8 +125,8 @@ func New(t testing.TB, o Options, chain ...Plugin) *Host {
 
 func newHost(t testing.TB, o Options, chain []Plugin) *Host {
 	t.Helper()
-	if o.Workers < 0 || o.RouteTimeout < 0 || o.StreamIdleTimeout < 0 || o.MaxBufferBytes < 0 {
-		t.Fatalf("testenv: negative Workers, RouteTimeout, StreamIdleTimeout or MaxBufferBytes: %+v", o)
+	if err := o.check(); err != nil {
+		t.Fatalf("testenv: %v", err)
 	}
 	setDefault(&o.Workers, 1)
 	setDefault(&o.RouteTimeout, DefaultRouteTimeout)
@@ -135,7 +142,32 @@ func newHost(t testing.TB, o Options, chain []Plugin) *Host {
 		record:  &recorder{now: o.Clock.Monotonic, transcript: o.Transcript},
 		metrics: NewMetrics(), shared: NewSharedData(), queues: NewSharedQueues(), open: map[*Exchange]struct{}{},
 	}
+	h.watch = watch(patience, h.story)
 	return h
+}
+
+// check says which option is none. The rest is checked by the workers.
+func (o Options) check() error {
+	switch {
+	case o.Workers < 0:
+		return fmt.Errorf("%w: Workers %d is negative", ErrOptions, o.Workers)
+	case o.RouteTimeout < 0:
+		return fmt.Errorf("%w: RouteTimeout %v is negative", ErrOptions, o.RouteTimeout)
+	case o.StreamIdleTimeout < 0:
+		return fmt.Errorf("%w: StreamIdleTimeout %v is negative", ErrOptions, o.StreamIdleTimeout)
+	case o.MaxBufferBytes < 0:
+		return fmt.Errorf("%w: MaxBufferBytes %d is negative", ErrOptions, o.MaxBufferBytes)
+	}
+	return nil
+}
+
+// story is what a failing test prints: the last hostcalls, if there were any.
+func (h *Host) story() string {
+	lines := h.record.trace.String()
+	if lines == "" {
+		return fmt.Sprintf("%s, seed %d, before the first hostcall", h.t.Name(), h.opts.Seed)
+	}
+	return fmt.Sprintf("%s, the last hostcalls (seed %d):\n%s", h.t.Name(), h.opts.Seed, lines)
 }
 
 // lanes is how many threads of the loop the options need: one alone runs without switching stacks.
@@ -215,7 +247,7 @@ func (h *Host) workerOptions(thread int) WorkerOptions {
 		MemoryLimitPages: o.MemoryLimitPages, MaxCalloutBytes: o.MaxCalloutBytes,
 		ReloadBackoff: o.ReloadBackoff, InlineHeaders: o.InlineHeaders,
 		OnFault: h.unless, OnDeath: h.unless,
-		record: h.record, thread: thread, send: h.send, timers: h.armTick,
+		record: h.record, watch: h.watch, thread: thread, send: h.send, timers: h.armTick,
 		jitter: func(most time.Duration) time.Duration { return time.Duration(h.loop.Rand().Int64N(int64(most) + 1)) },
 		post:   func(run func()) { h.at(0, thread, run) },
 	}
@@ -255,20 +287,6 @@ func (h *Host) armTick(p *pluginContext) {
 	})
 }
 
-// Expect lets errors that match any of the sentinels pass: ErrTrap, ErrAbandoned, ErrUnimplemented, ErrMisuse.
-func (h *Host) Expect(sentinels ...error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.expected = append(h.expected, sentinels...)
-}
-
-// unless fails the test for an error that it did not expect. It may run inside the loop, with the lock held.
-func (h *Host) unless(err error) {
-	if err != nil && !slices.ContainsFunc(h.expected, func(e error) bool { return errors.Is(err, e) }) {
-		h.t.Errorf("testenv: %v", err)
-	}
-}
-
 // Now is the wall time.
 func (h *Host) Now() time.Time { return h.clock.Now() }
 
@@ -281,14 +299,14 @@ func (h *Host) Advance(d time.Duration) {
 	if d < 0 {
 		h.t.Fatalf("testenv: Advance(%v): time does not go back; StepWall moves the wall clock", d)
 	}
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	h.loop.AdvanceTo(h.clock.Monotonic() + d)
 }
 
 // Settle runs what is due now, without moving time.
 func (h *Host) Settle() {
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	h.loop.RunReady()
 }
@@ -310,14 +328,15 @@ func (h *Host) SharedQueues() *SharedQueues { return h.queues }
 
 // Logs returns everything the filters logged, canaries included.
 func (h *Host) Logs() []LogRecord {
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.record.logs)
 }
 
-// Callouts returns every callout the filters sent, in order.
+// Callouts returns every callout the filters sent, in order. Those of canaries are among them, with the Worker
+// CanaryThread: nothing is asked for them, since a canary ends before its requests could leave.
 func (h *Host) Callouts() []CalloutRecord {
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	return copyCallouts(h.record.callouts)
 }
@@ -325,14 +344,14 @@ func (h *Host) Callouts() []CalloutRecord {
 // DropRecords empties what Logs and Callouts return. They keep everything otherwise, which in a test of very many requests
 // is all that grows. Responses keep theirs.
 func (h *Host) DropRecords() {
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	h.record.logs, h.record.callouts = nil, nil
 }
 
 // MemoryBytes returns the linear memory of all live VMs.
 func (h *Host) MemoryBytes() uint64 {
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	var total uint64
 	for _, w := range h.workers {

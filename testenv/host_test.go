@@ -172,11 +172,19 @@ func TestNewEndsTheTest(t *testing.T) {
 		{"refused", func(s *standIn) { New(s, Options{}, tag, refusing) }, []string{"canary", `plugin "refuse"`, ErrConfigurationRefused.Error(), "plugin start refuse"}},
 		{"no filter", func(s *standIn) { New(s, Options{}, Plugin{Name: "none"}) }, []string{ErrPlugin.Error(), `"none"`}},
 		{"no policy", func(s *standIn) { New(s, Options{}, closedTwice) }, []string{ErrPlugin.Error(), "FailurePolicy 9"}},
-		{"negative workers", func(s *standIn) { New(s, Options{Workers: -1}, tag) }, []string{"negative"}},
-		{"negative timeout", func(s *standIn) { New(s, Options{RouteTimeout: -1}, tag) }, []string{"negative"}},
+		{"negative workers", func(s *standIn) { New(s, Options{Workers: -1}, tag) }, []string{"Workers -1 is negative"}},
+		{"negative timeout", func(s *standIn) { New(s, Options{RouteTimeout: -1}, tag) }, []string{"RouteTimeout -1ns is negative"}},
+		{"negative idle timeout", func(s *standIn) { New(s, Options{StreamIdleTimeout: -1}, tag) }, []string{"StreamIdleTimeout -1ns is negative"}},
+		{"negative buffer", func(s *standIn) { New(s, Options{MaxBufferBytes: -1}, tag) }, []string{"MaxBufferBytes -1 is negative"}},
+		{"negative chunk", func(s *standIn) { New(s, Options{}, tag).Start(Request{ChunkSize: -1}) }, []string{"Request.ChunkSize -1 is negative"}},
+		{"negative response chunk", func(s *standIn) { New(s, Options{}, tag).Start(Request{ResponseChunkSize: -1}) }, []string{"Request.ResponseChunkSize -1 is negative"}},
+		{"negative gap", func(s *standIn) { New(s, Options{}, tag).Start(Request{ChunkGap: -1}) }, []string{"Request.ChunkGap -1ns is negative"}},
+		{"no property", func(s *standIn) {
+			New(s, Options{}, tag).Do(s, Request{Attributes: Attributes{Metadata: Metadata{"a": map[string]any{"b": struct{}{}}}}})
+		}, []string{"GET /: ", "Attributes: Metadata: ", ErrPropertyValue.Error()}},
 		{"too many pages", func(s *standIn) { New(s, Options{MemoryLimitPages: wasmMaxPages + 1}, tag) }, []string{ErrOptions.Error()}},
 		{"an unknown worker", func(s *standIn) { New(s, Options{}, tag).Start(Request{Worker: 2}) }, []string{"no worker 2", "1 to 1"}},
-		{"the main thread, without one", func(s *standIn) { New(s, Options{}, tag).Kill(MainThread) }, []string{"no worker 0"}},
+		{"the main thread, without one", func(s *standIn) { New(s, Options{}, tag).Kill(MainThread) }, []string{"no VMs on the main thread", "Options.MainThread"}},
 		{"back in time", func(s *standIn) { New(s, Options{}, tag).Advance(-1) }, []string{"time does not go back"}},
 		{"replaced by a refusal", func(s *standIn) { New(s, Options{}, tag).Replace(refusing) }, []string{"replace the filters", ErrConfigurationRefused.Error()}},
 	}

@@ -15,7 +15,7 @@ type params []uint64
 func (p params) u32(i int) uint32 { return uint32(p[i]) }
 func (p params) i32(i int) int32  { return int32(uint32(p[i])) }
 
-// hostcall is a function of the host: one method of VM behind one import.
+// hostcall is a function of the host: one method of wasmVM behind one import.
 type hostcall struct {
 	name string
 	// sig has one letter per parameter: l for i64, any other for i32. What a trace shows of it: d and l the number, n the
@@ -79,10 +79,11 @@ var proxyCalls = []hostcall{
 	bind("proxy_done", "", (*wasmVM).proxyDone),
 	bind("proxy_call_foreign_function", "niviii", (*wasmVM).proxyCallForeignFunction),
 	bind("pthread_equal", "ii", (*wasmVM).pthreadEqual),
-	voidCall("emscripten_notify_memory_growth", "i", (*wasmVM).notifyMemoryGrowth),
+	withoutResult("emscripten_notify_memory_growth", "i", (*wasmVM).notifyMemoryGrowth),
 }
 
-func voidCall(name, sig string, method func(*wasmVM, params) errno) hostcall {
+// withoutResult is a function that answers nothing.
+func withoutResult(name, sig string, method func(*wasmVM, params) errno) hostcall {
 	h := bind(name, sig, method)
 	h.void = true
 	return h

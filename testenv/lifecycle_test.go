@@ -204,7 +204,7 @@ func TestForeignFunctionIsAFault(t *testing.T) {
 	t.Parallel()
 	s := stand(t, func(s *standIn) {
 		h := New(s, Options{}, Plugin{Filter: guest(t, "lifecycle")})
-		r := h.Do(t, Request{Path: "/foreign"})
+		r := h.Do(s, Request{Path: "/foreign"})
 		if want := "foreign error status returned by host: unimplemented"; !slices.Contains(messages(r.Logs), want) {
 			t.Errorf("the filter was told %q", messages(r.Logs))
 		}

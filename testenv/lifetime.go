@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"testing"
 )
 
 // ErrKilled is the end that Kill gives a VM. It wraps ErrTrap.
@@ -12,10 +14,10 @@ var ErrKilled = fmt.Errorf("%w: killed by the test", ErrTrap)
 // Kill lets the VMs of a worker (from 1, or MainThread) die as of a trap. The test need not expect it.
 func (h *Host) Kill(worker int) {
 	h.t.Helper()
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
-	w := h.worker(worker)
-	h.expected = append(h.expected, ErrKilled)
+	w := h.worker(h.t, worker)
+	h.expected = append(h.expected, &expectation{sentinel: ErrKilled, optional: true})
 	for _, s := range w.slots {
 		if s.vm.dead == nil {
 			s.vm.die(ErrKilled)
@@ -24,10 +26,14 @@ func (h *Host) Kill(worker int) {
 	h.loop.RunReady()
 }
 
-func (h *Host) worker(number int) *Worker {
-	h.t.Helper()
-	if number < 0 || number >= len(h.workers) || h.workers[number] == nil {
-		h.t.Fatalf("testenv: no worker %d; there are 1 to %d", number, h.opts.Workers)
+// worker ends the test t for a number that no worker has.
+func (h *Host) worker(t testing.TB, number int) *Worker {
+	t.Helper()
+	switch {
+	case number == MainThread && !h.opts.MainThread:
+		t.Fatalf("testenv: there are no VMs on the main thread: set Options.MainThread")
+	case number < 0 || number >= len(h.workers):
+		t.Fatalf("testenv: no worker %d; there are 1 to %d", number, h.opts.Workers)
 	}
 	return h.workers[number]
 }
@@ -37,7 +43,7 @@ func (h *Host) worker(number int) *Worker {
 // chain has too. A chain that does not start ends the test.
 func (h *Host) Replace(chain ...Plugin) {
 	h.t.Helper()
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	old, before := h.workers, h.plugins
 	h.plugins = chain
@@ -72,18 +78,22 @@ func (h *Host) end(workers []*Worker) {
 }
 
 func (h *Host) close() {
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return
 	}
 	h.closed = true
+	defer h.watch.stop()
 	if n := len(h.open); n > 0 && !h.t.Failed() {
 		h.t.Errorf("testenv: %d streams were still open at the end of the test", n)
 	}
 	h.end(h.workers)
 	h.loop.Close()
+	if unmet := h.unmet(); len(unmet) > 0 && !h.t.Failed() {
+		h.t.Errorf("testenv: expected, and nothing of it came: %s", strings.Join(unmet, ", "))
+	}
 	if h.t.Failed() {
-		h.t.Logf("testenv: the last hostcalls (seed %d):\n%s", h.opts.Seed, &h.record.trace)
+		h.t.Logf("testenv: %s", h.story())
 	}
 }

@@ -139,7 +139,7 @@ func TestSecondLocalResponseIsAMisuse(t *testing.T) {
 	for _, at := range []string{"request-headers request-headers", "request-headers response-headers"} {
 		s := stand(t, func(s *standIn) {
 			h := New(s, Options{Profile: profile}, Plugin{Filter: guest(t, "local")})
-			h.Do(t, with("x-at", at))
+			h.Do(s, with("x-at", at))
 		})
 		if told := s.told(); len(s.errors) != 1 || !strings.Contains(told, "second local response: status 419 after 418") {
 			t.Errorf("%s: the test was told %q", at, told)

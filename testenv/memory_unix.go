@@ -26,7 +26,7 @@ func reserve(_, limit uint64) experimental.LinearMemory {
 	buf, err := syscall.Mmap(-1, 0, int(limit), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err != nil {
 		// The interface has no error; a memory that cannot be given its first page makes
-		// instantiation panic, which NewVM turns into an error.
+		// instantiation panic, which instantiate turns into an error.
 		return &reservedMemory{}
 	}
 	return &reservedMemory{buf: buf}

@@ -207,9 +207,10 @@ func TestScriptsThatMakeNoSense(t *testing.T) {
 	} {
 		for _, where := range []string{"cluster", "upstream"} {
 			s := stand(t, func(s *standIn) {
-				o, calls := Options{Clusters: map[string]Cluster{"control": tt.script}}, "1"
+				script := &Script{Cluster: tt.script.Cluster, Plan: tt.script.Plan}
+				o, calls := Options{Clusters: map[string]Cluster{"control": script}}, "1"
 				if where == "upstream" {
-					o, calls = Options{Upstream: tt.script}, "0"
+					o, calls = Options{Upstream: script}, "0"
 				}
 				h := New(s, o, gate)
 				h.Expect(ErrTrap, ErrAbandoned)

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -103,7 +104,7 @@ func (p *pluginContext) start() error {
 	}
 	err := p.configure()
 	if err != nil {
-		err = fmt.Errorf("plugin %q: %w", p.Name, vm.startFailure(err))
+		err = fmt.Errorf("plugin %q: %w", p.label(), vm.startFailure(err))
 	}
 	vm.startLog = nil
 	return err
@@ -129,6 +130,9 @@ func (p *pluginContext) configure() error {
 	}
 	return nil
 }
+
+// label names the plugin in traces and errors.
+func (p *pluginContext) label() string { return cmp.Or(p.Name, "plugin") }
 
 // end is proxy_on_done and, unless that asks for more time, which it does not get, proxy_on_delete.
 func (p *pluginContext) end() {

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -92,7 +93,7 @@ func (r *recorder) calloutEnded(record *CalloutRecord, resp *CalloutResponse) {
 	if resp != nil {
 		record.Status, _ = strconv.Atoi(firstHeader(resp.Headers, ":status")) // an answer without one reads as 0
 	}
-	r.note(record.Worker, record.Plugin, ". callout answered: "+record.String())
+	r.note(record.Worker, cmp.Or(record.Plugin, "plugin"), ". callout answered: "+record.String())
 }
 
 func (r *recorder) logged(vm *wasmVM, level Level, message string) {
@@ -136,7 +137,8 @@ func (r *recorder) left(vm *wasmVM, cb callback, contextID uint32, result uint64
 func (r *recorder) died(vm *wasmVM, err error) {
 	if r != nil {
 		text, _, _ := strings.Cut(err.Error(), "\n") // what follows is the guest's stack
-		r.note(vm.w.opts.thread, vm.plugins[0].Name, "VM died: "+text)
+		text = strings.TrimPrefix(text, ErrTrap.Error()+": ")
+		r.note(vm.w.opts.thread, vm.plugins[0].label(), "VM died: "+text)
 	}
 }
 
@@ -158,7 +160,7 @@ func (vm *wasmVM) contextName(id uint32) string {
 		return x.String()
 	}
 	if p := vm.plugin(id); p != nil {
-		return p.Name
+		return p.label()
 	}
 	return "vm"
 }

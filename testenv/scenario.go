@@ -22,11 +22,12 @@ type Decision int
 const (
 	// AnyDecision is not looked at.
 	AnyDecision Decision = iota
-	// Forwarded requests reach the upstream, whose response the client gets.
+	// Forwarded requests leave the filter chain, and the client gets the upstream's response, or the router's own where the
+	// upstream was then not reached.
 	Forwarded
-	// Replaced requests reach the upstream, and the client gets a local response.
+	// Replaced requests leave the filter chain, and the client gets a local response.
 	Replaced
-	// Answered requests get a local response and do not reach the upstream.
+	// Answered requests get a local response and do not leave the filter chain whole.
 	Answered
 	// Broken streams end without a response.
 	Broken
@@ -45,14 +46,15 @@ func (d Decision) String() string {
 type Want struct {
 	Decision Decision
 	Status   int
-	// Headers are the response's by lower-case name: all values joined with ", "; "" for a header that must not be there.
+	// Headers are the response's by lower-case name: all values joined with ", "; "" for a header that must not be there. A
+	// name with a capital letter fails: no header has it.
 	Headers map[string]string
 	// Body is the whole body, BodyHas are parts of it.
 	Body    string
 	BodyHas []string
 	// Details are those of a local response.
 	Details string
-	// Upstream are the headers that the upstream gets, as in Headers, and UpstreamBody the body.
+	// Upstream are the headers with which the request leaves the filter chain, as in Headers, and UpstreamBody is its body.
 	Upstream     map[string]string
 	UpstreamBody string
 	// Callouts are what the filters send for this stream, in order, each as "cluster method path status", with status 0
@@ -61,7 +63,8 @@ type Want struct {
 	// Logs are parts of messages that are logged for this stream, LogsNot of messages that are not.
 	Logs, LogsNot []string
 	FilterState   map[string]string
-	// Metrics are by how much counters and gauges move and how many values histograms take.
+	// Metrics are by how much counters and gauges move and how many values histograms take. To want a metric moved that
+	// nobody has defined fails, to want 0 of it does not.
 	Metrics map[string]int64
 	// SharedData is what is shared afterwards, by "vm_id/key"; "" for a key that must not be there.
 	SharedData map[string]string
@@ -89,33 +92,53 @@ func (h *Host) Check(t testing.TB, r Request, w Want) Response {
 	}
 	got := h.Do(t, r)
 	p := &differences{list: w.problems(got)}
-	for _, name := range slices.Sorted(maps.Keys(w.Metrics)) {
-		if moved := h.Metric(name) - before[name]; moved != w.Metrics[name] {
-			p.add("metric %s moved by %d, want %d", name, moved, w.Metrics[name])
-		}
-	}
-	for _, path := range slices.Sorted(maps.Keys(w.SharedData)) {
-		vmID, key, _ := strings.Cut(path, "/")
-		value, there := h.shared.Value(vmID, key)
-		p.entry("shared data "+path, value, there, w.SharedData[path])
-	}
-	report(t, r, p.list)
+	p.metrics(h.metrics, before, w.Metrics)
+	p.sharedData(h.shared, w.SharedData)
+	report(t, got, p.list)
 	return got
 }
 
-// Check fails t unless the response is what w wants, as far as a response tells: Metrics and SharedData are not looked at.
-func (w Want) Check(t testing.TB, got Response) {
-	t.Helper()
-	report(t, Request{}, w.problems(got))
+func (d *differences) metrics(m *Metrics, before, want map[string]int64) {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		now, defined := m.Value(name)
+		switch moved := now - before[name]; {
+		case moved == want[name]:
+		case !defined:
+			d.add("metric %s is not defined, want it moved by %d", name, want[name])
+		default:
+			d.add("metric %s moved by %d, want %d", name, moved, want[name])
+		}
+	}
 }
 
-func report(t testing.TB, r Request, problems []string) {
-	t.Helper()
-	if len(problems) == 0 {
-		return
+func (d *differences) sharedData(s *SharedData, want map[string]string) {
+	for _, path := range slices.Sorted(maps.Keys(want)) {
+		vmID, key, ok := strings.Cut(path, "/")
+		if !ok {
+			d.add("Want.SharedData has %q, which is no vm_id/key", path)
+			continue
+		}
+		value, there := s.Value(vmID, key)
+		d.entry("shared data "+path, value, there, want[path])
 	}
-	r = r.withDefaults()
-	t.Errorf("%s %s:\n\t%s", r.Method, r.Path, strings.Join(problems, "\n\t"))
+}
+
+// Check fails t unless the response is what w wants. A response does not tell of metrics and shared data: to want them here
+// fails too, Host.Check looks at them.
+func (w Want) Check(t testing.TB, got Response) {
+	t.Helper()
+	p := &differences{list: w.problems(got)}
+	if w.Metrics != nil || w.SharedData != nil {
+		p.add("Want.Check cannot look at Metrics and SharedData: use Host.Check")
+	}
+	report(t, got, p.list)
+}
+
+func report(t testing.TB, got Response, problems []string) {
+	t.Helper()
+	if len(problems) > 0 {
+		t.Errorf("%s %s:\n\t%s", got.method, got.path, strings.Join(problems, "\n\t"))
+	}
 }
 
 func (w Want) problems(got Response) []string {
@@ -183,6 +206,10 @@ func (d *differences) parts(what, got string, want []string) {
 
 func (d *differences) headers(whose string, got []Header, want map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if lower(name) != name {
+			d.add("the wanted %s header %q has capital letters, which no header has", whose, name)
+			continue
+		}
 		value, there := joined(got, name)
 		d.entry(whose+" header "+name, value, there, want[name])
 	}
@@ -214,7 +241,7 @@ func (d *differences) upstream(got *UpstreamRequest, w Want) {
 		return
 	}
 	if got == nil {
-		d.add("the upstream was not reached")
+		d.add("the request did not leave the filter chain")
 		return
 	}
 	d.headers("upstream", got.Headers, w.Upstream)

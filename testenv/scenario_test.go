@@ -44,7 +44,10 @@ func TestWant(t *testing.T) {
 		{"counter", Want{Metrics: map[string]int64{"keeper.counter": 1}}, Want{Metrics: map[string]int64{"keeper.counter": 2}}, "metric keeper.counter moved by 1, want 2"},
 		{"gauge", Want{Metrics: map[string]int64{"keeper.gauge": -3}}, Want{Metrics: map[string]int64{"keeper.gauge": 0}}, "metric keeper.gauge moved by -3, want 0"},
 		{"histogram", Want{Metrics: map[string]int64{"keeper.histogram": 2}}, Want{Metrics: map[string]int64{"keeper.histogram": 30}}, "metric keeper.histogram moved by 2, want 30"},
-		{"unknown metric", Want{Metrics: map[string]int64{"none": 0}}, Want{Metrics: map[string]int64{"none": 1}}, "metric none moved by 0, want 1"},
+		{"unknown metric", Want{Metrics: map[string]int64{"none": 0}}, Want{Metrics: map[string]int64{"none": 1}}, "metric none is not defined, want it moved by 1"},
+		{"impossible header", Want{Headers: map[string]string{"x-back": "a"}}, Want{Headers: map[string]string{"X-Back": ""}}, `wanted response header "X-Back" has capital letters`},
+		{"impossible upstream header", Want{}, Want{Upstream: map[string]string{"X-Twice": "1, 2"}}, `wanted upstream header "X-Twice" has capital letters`},
+		{"impossible key", Want{}, Want{SharedData: map[string]string{"kept": ""}}, `Want.SharedData has "kept", which is no vm_id/key`},
 		{"shared data", Want{SharedData: map[string]string{"k/kept": "k"}}, Want{SharedData: map[string]string{"k/kept": "x"}}, `shared data k/kept: "k", want "x"`},
 		{"no shared data", Want{SharedData: map[string]string{"k/none": "", "none/kept": ""}}, Want{SharedData: map[string]string{"k/empty": ""}}, `shared data k/empty is there, empty`},
 		{"error", Want{}, Want{Err: ErrStreamReset}, "error <nil>, want the stream was reset"},
@@ -61,10 +64,14 @@ func TestWant(t *testing.T) {
 			if len(s.errors) != 1 || !strings.HasPrefix(s.told(), "POST /scene:\n\t") || !strings.Contains(s.told(), tt.text) || strings.Count(s.told(), "\n") != 1 {
 				t.Errorf("the wrong one told %q, want %q alone", s.errors, tt.text)
 			}
-			// A response alone tells the same, but for metrics and shared data.
+			// A response alone tells the same, but nothing of metrics and shared data.
+			text := tt.text
+			if tt.wrong.Metrics != nil || tt.wrong.SharedData != nil {
+				text = "use Host.Check"
+			}
 			s = stand(t, func(s *standIn) { tt.wrong.Check(s, got) })
-			if alone := tt.wrong.Metrics == nil && tt.wrong.SharedData == nil; s.failed != alone {
-				t.Errorf("Want.Check told %q, want it to fail: %t", s.errors, alone)
+			if len(s.errors) != 1 || !strings.HasPrefix(s.told(), "POST /scene:\n\t") || !strings.Contains(s.told(), text) {
+				t.Errorf("Want.Check told %q, want %q", s.errors, text)
 			}
 		})
 	}
@@ -83,8 +90,8 @@ func TestWantOfOtherDecisions(t *testing.T) {
 	}{
 		{"answered", answered, Want{Decision: Answered, Status: 403}, nil},
 		{"answered, not forwarded", answered, Want{Decision: Forwarded}, []string{"the request was answered, want it forwarded"}},
-		{"nothing reached the upstream", answered, Want{Upstream: map[string]string{"a": ""}}, []string{"the upstream was not reached"}},
-		{"no body did", answered, Want{UpstreamBody: "x"}, []string{"the upstream was not reached"}},
+		{"nothing reached the upstream", answered, Want{Upstream: map[string]string{"a": ""}}, []string{"the request did not leave the filter chain"}},
+		{"no body did", answered, Want{UpstreamBody: "x"}, []string{"the request did not leave the filter chain"}},
 		{"broken", broken, Want{Decision: Broken}, nil},
 		{"broken by something", broken, Want{Err: ErrAbandoned}, nil},
 		{"both", broken, Want{Decision: Broken, Err: ErrAbandoned}, nil},

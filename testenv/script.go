@@ -271,6 +271,9 @@ func (p Plan) play(c Call) Play {
 // Script is a Cluster whose calls go as Plan says; a nil Plan delivers everything. Its fields are set before the first
 // call; it is safe for concurrent use and must not be copied after it.
 //
+// In a Host it goes by virtual time and draws from the Host's seed, not from Seed. Calls are counted for each Script, over
+// all workers; a Script belongs to the first Host that calls it, and panics in a second one.
+//
 // Called by itself it works in real time. A request still on its way when the callout ends does not arrive then, a
 // lost call returns the context's error at its end, and repeats reach the server one after another before the answer
 // sets out. The n-th call to come draws the same chance in every run with the same Seed.
@@ -281,6 +284,21 @@ type Script struct {
 
 	mu    sync.Mutex
 	calls int
+	host  *Host // the first that called it
+}
+
+// planIn is plan for a Host, which is the only one.
+func (s *Script) planIn(h *Host, req *CalloutRequest) Play {
+	s.mu.Lock()
+	if s.host == nil {
+		s.host = h
+	}
+	other := s.host != h
+	s.mu.Unlock()
+	if other {
+		panic("testenv: a Script in a second Host, for calls to " + req.Cluster + ": make one for each Host")
+	}
+	return s.plan(req, h.loop.Rand())
 }
 
 // plan counts the call and asks Plan about it. A nil rnd stands for the chance of Seed.
@@ -310,7 +328,12 @@ func (s *Script) perform(ctx context.Context, p Play, req *CalloutRequest) (*Cal
 	if err := elapse(ctx, p.Delay); err != nil {
 		return nil, err
 	}
-	resp, err := s.ask(ctx, p.asks(), req)
+	resp, err := repeat(p.asks(), s.Cluster, req, func(c Cluster, r *CalloutRequest) (*CalloutResponse, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err // repeats end with the callout
+		}
+		return c.Call(ctx, r)
+	})
 	if !p.replies() {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -321,16 +344,15 @@ func (s *Script) perform(ctx context.Context, p Play, req *CalloutRequest) (*Cal
 	return p.answer(resp, err)
 }
 
-// ask sends copies of the request one after another and returns the first answer.
-func (s *Script) ask(ctx context.Context, times int, req *CalloutRequest) (resp *CalloutResponse, err error) {
-	if times > 0 && s.Cluster == nil {
+// repeat sends copies of the request to a server, one after another, and returns the first answer.
+func repeat(
+	times int, server Cluster, req *CalloutRequest, call func(Cluster, *CalloutRequest) (*CalloutResponse, error),
+) (resp *CalloutResponse, err error) {
+	if times > 0 && server == nil {
 		panic("testenv: a Script without Cluster was to deliver a call to " + req.Cluster)
 	}
 	for i := range times {
-		if i > 0 && ctx.Err() != nil {
-			break
-		}
-		r, e := s.Cluster.Call(ctx, req.clone())
+		r, e := call(server, req.clone())
 		if i == 0 {
 			resp, err = r, e
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/tollgate/tollgate/testenv/internal/eventloop"
 )
 
-// patience is how long a handler may take in real time. A handler that waits for virtual time to pass waits for ever.
+// patience is how long a guest or a handler may take in real time. One that waits for virtual time to pass waits for ever.
 const patience = 30 * time.Second
 
 // send starts a filter's callout in virtual time.
@@ -65,33 +65,26 @@ func (h *Host) plan(s *Script, req *CalloutRequest) Play {
 			h.loop.At(h.clock.Monotonic(), eventloop.NoThread, func() { panic(v) })
 		}
 	}()
-	return s.plan(req, h.loop.Rand())
+	return s.planIn(h, req)
 }
 
 // ask lets a server act as many times as the script says; the first answer counts. It gives up on a server that does not
 // answer in real time.
-func (h *Host) ask(server Cluster, req *CalloutRequest, times int) (resp *CalloutResponse, err error) {
-	if times > 0 && server == nil {
-		panic("testenv: a Script without Cluster was to deliver a call to " + req.Cluster)
-	}
+func (h *Host) ask(server Cluster, req *CalloutRequest, times int) (*CalloutResponse, error) {
 	if _, nested := server.(*Script); nested {
 		panic("testenv: a Script behind a Script, for calls to " + req.Cluster + ": only one of them can go by virtual time")
 	}
-	for i := range times {
-		r, e := h.call(server, req.clone())
-		if i == 0 {
-			resp, err = r, e
-		}
-	}
-	return resp, err
+	return repeat(times, server, req, h.call)
 }
 
 func (h *Host) call(server Cluster, req *CalloutRequest) (resp *CalloutResponse, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	h.watch.enter("cluster "+req.Cluster, "its handler", h.watch.handlers)
+	defer h.watch.leave()
 	resp, err = server.Call(ctx, req)
 	if ctx.Err() != nil {
-		h.t.Errorf("testenv: cluster %s took %v of real time: let a Script's Delay or Lose make it slow", req.Cluster, patience)
+		h.test().Errorf("testenv: cluster %s took %v of real time: let a Script's Delay or Lose make it slow", req.Cluster, patience)
 	}
 	return resp, err
 }

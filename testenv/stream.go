@@ -15,13 +15,16 @@ type StreamOptions struct {
 	// Attributes answer proxy_get_property; those of the request's headers are worked out from them.
 	Attributes Attributes
 	// MaxBufferBytes bounds what a filter can buffer of a body; 0 means DefaultMaxBufferBytes. Beyond it a request is
-	// answered with 413 and a response reset.
+	// answered with 413, a response with 500 or, once its headers have left the filters, reset.
 	MaxBufferBytes int
 }
 
 func (o StreamOptions) withDefaults() (StreamOptions, error) {
 	if o.MaxBufferBytes < 0 {
 		return o, fmt.Errorf("%w: MaxBufferBytes %d is negative", ErrOptions, o.MaxBufferBytes)
+	}
+	if err := o.Attributes.check(); err != nil {
+		return o, fmt.Errorf("%w: Attributes: %w", ErrOptions, err)
 	}
 	setDefault(&o.MaxBufferBytes, DefaultMaxBufferBytes)
 	return o, nil

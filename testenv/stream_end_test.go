@@ -14,7 +14,6 @@ import (
 // Whatever a client interrupts, the filter hears of the end once, nothing stays open and nothing is sent any more.
 func TestResetAtEveryPhase(t *testing.T) {
 	t.Parallel()
-	upstream := &Script{Cluster: HandlerCluster(http.HandlerFunc(echo)), Plan: Every(Play{Delay: time.Second, Return: time.Second})}
 	slow := with("x-hold", "a", "x-timeout", "5000")
 	slow.Body, slow.ChunkSize, slow.ChunkGap = []byte("abcdef"), 2, time.Second
 	// The upload takes 3 s, a callout 1 s, the upstream 2 s, and the response is held for 10 s.
@@ -35,6 +34,7 @@ func TestResetAtEveryPhase(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			upstream := &Script{Cluster: HandlerCluster(http.HandlerFunc(echo)), Plan: Every(Play{Delay: time.Second, Return: time.Second})}
 			h := New(t, Options{Upstream: upstream, Clusters: scripted(Every(Play{Delay: time.Second}))},
 				named(t, "tag", "a"), named(t, "gate", "b"))
 			x := h.Start(slow)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -29,13 +30,16 @@ func (l traceLine) String() string {
 // traceLines is how many lines a host remembers.
 const traceLines = 512
 
-// traceRing holds the newest lines.
+// traceRing holds the newest lines. It is safe for concurrent use: a watchdog reads what a guest is still writing.
 type traceRing struct {
+	mu    sync.Mutex
 	lines []traceLine
 	next  int
 }
 
 func (r *traceRing) add(l traceLine) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if len(r.lines) < traceLines {
 		r.lines = append(r.lines, l)
 		return
@@ -46,6 +50,8 @@ func (r *traceRing) add(l traceLine) {
 
 // String lists the lines, oldest first.
 func (r *traceRing) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var b strings.Builder
 	for i := range r.lines {
 		b.WriteString("\t" + r.lines[(r.next+i)%len(r.lines)].String() + "\n")

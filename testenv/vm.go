@@ -23,6 +23,9 @@ var (
 	ErrUnimplemented = errors.New("hostcall not implemented by testenv")
 )
 
+// errTimeStands is the trap of a guest that would wait for ever in virtual time.
+var errTimeStands = errors.New("the guest waits for time that does not pass inside a callback")
+
 // phase says which hostcalls are allowed.
 type phase int
 
@@ -50,7 +53,10 @@ type wasmVM struct {
 	effective     uint32
 	stopIteration bool
 	deferred      []func()
-	startLog      *strings.Builder // what was logged while the VM or a plugin starts; nil otherwise
+	startLog      *strings.Builder       // what was logged while the VM or a plugin starts; nil otherwise
+	pending       [LevelError + 1][]byte // what was written to standard output and error since the last newline
+	polls         int                    // calls of poll_oneoff since the guest was entered
+	running       string                 // the export that runs, for the watchdog
 
 	plugins    []*pluginContext
 	nextID     uint32
@@ -117,13 +123,14 @@ func instantiate(ctx context.Context, rt *filterRuntime, config wazero.ModuleCon
 func (vm *wasmVM) initialize() error {
 	vm.phase = phaseStarting
 	defer func() { vm.phase = phaseRunning }()
+	defer vm.flush()
 	for _, name := range []string{"_initialize", "_start"} {
 		fn := vm.module.ExportedFunction(name)
 		if fn == nil {
 			continue
 		}
-		if _, err := fn.Call(vm.ctx); err != nil {
-			return vm.startFailure(fmt.Errorf("%w: in %s: %w", ErrTrap, name, err))
+		if err := vm.run(name, func() error { _, err := fn.Call(vm.ctx); return err }); err != nil {
+			return vm.startFailure(fmt.Errorf("%w: in %s%s: %w", ErrTrap, name, vm.lostText(), err))
 		}
 		return vm.runMain(name)
 	}
@@ -136,8 +143,9 @@ func (vm *wasmVM) runMain(after string) error {
 	if after != "_initialize" || fn == nil {
 		return nil
 	}
-	if _, err := fn.Call(vm.ctx, make([]uint64, len(fn.Definition().ParamTypes()))...); err != nil {
-		return vm.startFailure(fmt.Errorf("%w: in main: %w", ErrTrap, err))
+	args := make([]uint64, len(fn.Definition().ParamTypes()))
+	if err := vm.run("main", func() error { _, err := fn.Call(vm.ctx, args...); return err }); err != nil {
+		return vm.startFailure(fmt.Errorf("%w: in main%s: %w", ErrTrap, vm.lostText(), err))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -42,7 +43,7 @@ var wasiCalls = []hostcall{
 	bind("fd_write", "iiii", (*wasmVM).fdWrite),
 	bind("path_open", "iiiiillii", (*wasmVM).pathOpen),
 	bind("poll_oneoff", "iiii", (*wasmVM).pollOneoff),
-	exitCall("proc_exit", "i", (*wasmVM).procExit),
+	withoutResult("proc_exit", "i", (*wasmVM).procExit),
 	bind("random_get", "ii", (*wasmVM).randomGet),
 	bind("sched_yield", "", (*wasmVM).schedYield),
 
@@ -114,12 +115,6 @@ func (vm *wasmVM) fdTell(p params) errno {
 // fdPwrite is fd_write: a log has no offsets.
 func (vm *wasmVM) fdPwrite(p params) errno {
 	return vm.fdWrite(params{p[0], p[1], p[2], p[4]})
-}
-
-func exitCall(name, sig string, method func(*wasmVM, params) errno) hostcall {
-	h := bind(name, sig, method)
-	h.void = true
-	return h
 }
 
 func (vm *wasmVM) argsGet(params) errno { return errnoSuccess }
@@ -205,8 +200,8 @@ func (vm *wasmVM) fdSeek(params) errno { return errnoSuccess }
 
 func (vm *wasmVM) pathOpen(params) errno { return errnoNOENT }
 
-// fdWrite sends standard output to the log at info and standard error at error, one message per
-// call, without its last newline.
+// fdWrite sends standard output to the log at info and standard error at error, in whole lines: Go's runtime writes a line
+// in many pieces. What has no newline yet waits until the guest returns.
 func (vm *wasmVM) fdWrite(p params) errno {
 	level := LevelInfo
 	switch p.u32(0) {
@@ -228,19 +223,44 @@ func (vm *wasmVM) fdWrite(p params) errno {
 		}
 		text = append(text, part...)
 	}
-	if len(text) > 0 {
-		vm.noteStart(string(text))
-		vm.log(level, strings.TrimSuffix(string(text), "\n"))
-	}
+	vm.noteStart(string(text))
+	vm.written(level, text)
 	if !vm.memory().WriteUint32Le(p.u32(3), uint32(len(text))) {
 		return errnoFAULT
 	}
 	return errnoSuccess
 }
 
+// written adds to a descriptor's text and logs what of it is whole lines, as one message.
+func (vm *wasmVM) written(level Level, text []byte) {
+	pending := append(vm.pending[level], text...)
+	if end := bytes.LastIndexByte(pending, '\n'); end >= 0 {
+		vm.log(level, string(pending[:end]))
+		pending = append(pending[:0], pending[end+1:]...)
+	}
+	vm.pending[level] = pending
+}
+
+// flush logs what was written without a newline at its end.
+func (vm *wasmVM) flush() {
+	for _, level := range []Level{LevelInfo, LevelError} {
+		if text := vm.pending[level]; len(text) > 0 {
+			vm.pending[level] = nil
+			vm.log(level, string(text))
+		}
+	}
+}
+
+// maxPolls is how often a guest may poll in one callback while time stands still. Go's runtime polls a few times for a
+// collection, and again and again while a goroutine sleeps.
+const maxPolls = 100_000
+
 // pollOneoff answers as the profile says. It never waits: waiting would stop an Envoy
 // worker too.
 func (vm *wasmVM) pollOneoff(p params) errno {
+	if vm.polls++; vm.polls > maxPolls && vm.w.opts.watch != nil {
+		panic(errTimeStands)
+	}
 	in, out, count, events := p.u32(0), p.u32(1), p.u32(2), p.u32(3)
 	switch vm.w.opts.Profile.PollOneoff {
 	case PollENOSYS:

@@ -39,8 +39,8 @@ type WorkerOptions struct {
 	Clusters map[string]Cluster
 	// Node answers the properties xds.node.*, of streams and of plugins.
 	Node Node
-	// Log receives what the plugins log, also through standard output (info) and standard error (error). It runs while
-	// the worker is locked and must not call into it. Nil drops everything.
+	// Log receives what the plugins log, also through standard output (info) and standard error (error), whose pieces come
+	// joined into whole lines. It runs while the worker is locked and must not call into it. Nil drops everything.
 	Log func(plugin string, level Level, message string)
 	// OnFault receives what a filter must never do but a host survives: an error wrapping ErrUnimplemented or ErrMisuse. It
 	// runs while the worker is locked. Nil drops them.
@@ -76,6 +76,7 @@ type WorkerOptions struct {
 	send   func(c *callout, target Cluster)       // starts a callout; nil sends it on a goroutine
 	post   func(run func())                       // runs something later on this worker; nil uses a goroutine
 	yield  func()                                 // may let other workers run
+	watch  *watchdog                              // is told of guests that run; nil in real time
 	jitter func(most time.Duration) time.Duration // a part of most that chance chooses
 }
 
@@ -138,8 +139,9 @@ type Worker struct {
 }
 
 // NewWorker starts the plugins, in the order in which a request passes them: proxy_on_context_create, proxy_on_vm_start,
-// proxy_on_configure, and before the first one of a VM _initialize or _start. The error wraps ErrOptions,
-// ErrPlugin, ErrConfigurationRefused or ErrTrap. Close the worker when done with it.
+// proxy_on_configure, and before the first one of a VM _initialize or _start. The error wraps ErrOptions, ErrPlugin,
+// ErrMissingImport (the profile lacks what the module imports), ErrModule, ErrConfigurationRefused or ErrTrap. Close the
+// worker when done with it.
 func NewWorker(ctx context.Context, o WorkerOptions, plugins ...Plugin) (*Worker, error) {
 	opts, err := o.withDefaults()
 	if err != nil {

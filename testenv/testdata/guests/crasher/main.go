@@ -1,5 +1,5 @@
 // Command crasher dies where the request's x-crash says: request, body, trailers, response, response-body, log, callout,
-// tick, exit, memory. "gc" only lets Go's collector run, "wait" and "ticks" do as callout and tick and live. What it keeps
+// tick, exit, memory. "sleep" and "spin" never return, "print" prints in pieces, "gc" only lets Go's collector run, "wait" and "ticks" do as callout and tick and live. What it keeps
 // in memory (how many requests this VM has had), in shared data and in a metric shows what outlives a VM. The shared value
 // "poison", which a request can set, and the configuration "panic" make it die at its start.
 package main
@@ -85,6 +85,13 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 		if s.plugin.seen%20 == 0 {
 			runtime.GC()
 		}
+	case "sleep":
+		time.Sleep(time.Second)
+	case "spin":
+		for start := time.Now(); time.Since(start) < time.Second; {
+		}
+	case "print":
+		print("one ", s.plugin.seen, " line\n", "and a rest")
 	case "poison":
 		_ = proxywasm.SetSharedData("poison", []byte("1"), 0)
 	case "tick":
