@@ -53,8 +53,10 @@ func kind(m os.FileMode) string {
 	return "special file"
 }
 
-func (d *databaseFlag) open(ctx context.Context) (*store.Store, error) {
-	st, err := store.Open(ctx, store.Options{Path: d.DB})
+// open opens the database with opts, whose path it sets.
+func (d *databaseFlag) open(ctx context.Context, opts store.Options) (*store.Store, error) {
+	opts.Path = d.DB
+	st, err := store.Open(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", d.DB, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/controlplane/internal/server"
+	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
 // drainTime is how long requests in flight may take to end after a signal; the rest of 10 s is for the store.
@@ -23,6 +24,7 @@ const drainTime = 8 * time.Second
 type serveCommand struct {
 	databaseFlag
 	schemesFlag
+	leaseFlags
 	Listen     string `env:"TOLLGATE_LISTEN" default:"127.0.0.1:8090" placeholder:"ADDR" help:"Where admins are served (${default})."`
 	GateListen string `env:"TOLLGATE_GATE_LISTEN" default:"127.0.0.1:8092" placeholder:"ADDR" help:"Where gates are served (${default})."`
 	OpsListen  string `env:"TOLLGATE_OPS_LISTEN" default:"127.0.0.1:8091" placeholder:"ADDR" help:"Where /healthz, /readyz and /metrics are, without authentication (${default})."`
@@ -32,6 +34,10 @@ type serveCommand struct {
 func (*serveCommand) Help() string {
 	return `Addresses are HOST:PORT; with port 0 the log tells which one was taken. One database is served by one
 process at a time. SIGTERM or SIGINT ends it once the requests in flight are answered.
+
+Under lease mode a gate holds credits and spends them by itself. --lease-ttl bounds how long, and so how long a revoked
+key can outlive a gate's connection to here; as long is an outage of the control plane not noticed. What a gate has not
+reported by the end of --lease-grace is refunded or charged, as --unreported says.
 
 A schemes file holds one JSON object, from the name of a scheme to its definition: the value of "schemes" in the
 filter's configuration. A server does not start on a file with a fault, and names every fault.
@@ -43,7 +49,7 @@ Example:
 
 // Validate is called by kong.
 func (c *serveCommand) Validate() error {
-	return errors.Join(c.databaseFlag.Validate(),
+	return errors.Join(c.databaseFlag.Validate(), c.leaseFlags.Validate(),
 		checkAddress("--listen", c.Listen), checkAddress("--gate-listen", c.GateListen), checkAddress("--ops-listen", c.OpsListen))
 }
 
@@ -61,6 +67,8 @@ func checkAddress(flag, addr string) error {
 // Run is called by kong. It returns once the server has stopped and the database is closed.
 func (c *serveCommand) Run() (err error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	// A limit on file sizes is to be met as an error of the write, like any other of the disk.
+	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	schemes, err := c.read()
@@ -75,11 +83,12 @@ func (c *serveCommand) Run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	st, err := c.open(ctx)
+	st, err := c.open(ctx, store.Options{Leases: c.options(), Log: log})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
+	defer startJanitor(ctx, st, log)()
 	srv, err := server.New(server.Config{Store: st, Logger: log, Schemes: schemes})
 	if err != nil {
 		return err
@@ -88,7 +97,7 @@ func (c *serveCommand) Run() (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, stop, doors, log)
+	return serve(ctx, stop, doors, st.Dead(), log)
 }
 
 // door is one listener and what answers there.
@@ -119,9 +128,9 @@ func (c *serveCommand) listen(srv *server.Server, log *slog.Logger) ([]door, err
 	return doors, nil
 }
 
-// serve answers at all doors until ctx ends or one of them breaks, then lets the requests in flight end. From
-// then on a second signal kills the process, because stop gives signals back their meaning.
-func serve(ctx context.Context, stop func(), doors []door, log *slog.Logger) error {
+// serve answers at all doors until ctx ends, one of them breaks or the store is dead, then lets the requests in flight
+// end. From then on a second signal kills the process, because stop gives signals back their meaning.
+func serve(ctx context.Context, stop func(), doors []door, dead <-chan struct{}, log *slog.Logger) error {
 	broken := make(chan error, len(doors))
 	for _, d := range doors {
 		go func() { broken <- fmt.Errorf("serve %s: %w", d.name, d.server.Serve(d.listener)) }()
@@ -133,6 +142,8 @@ func serve(ctx context.Context, stop func(), doors []door, log *slog.Logger) err
 	case <-ctx.Done():
 		log.Info("draining")
 	case err = <-broken:
+	case <-dead:
+		err = fmt.Errorf("serve: %w", store.ErrDead)
 	}
 	stop()
 	drain(doors, log)

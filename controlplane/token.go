@@ -59,7 +59,7 @@ func (c *tokenCreateCommand) Run(stdout io.Writer) (err error) {
 		return err
 	}
 	ctx := context.Background()
-	st, err := c.open(ctx)
+	st, err := c.open(ctx, store.Options{})
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
 // Package api is the wire contract between a gate (the filter inside the proxy) and the control plane:
-// paths, message shapes, verdicts and limits. Both sides import it; it imports the standard library alone.
+// paths, message shapes, verdicts and limits, and the gate's own encoding of them: the filter links no encoding/json. Both
+// sides import it; it imports the standard library and apikey/strictjson alone.
 //
 // Every business outcome is HTTP 200 with a [Verdict]. Any other status, and any body that does not decode
 // into the reply, means "could not decide": the gate applies its failure policy and must not guess.
@@ -28,8 +29,13 @@ const (
 	MaxSyncBytes    = 256 << 10
 )
 
-// MaxSyncOps bounds Void and Unpaid of one sync together.
-const MaxSyncOps = 500
+// Bounds of one sync and its reply. MaxSyncOps is of Void and Unpaid together.
+const (
+	MaxSyncOps     = 500
+	MaxSyncLeases  = 1000
+	MaxUsageRows   = 500
+	MaxSyncChanges = 500
+)
 
 // Lengths that bound the identifiers a gate makes up. DigestHexLen is SHA-256 in lower-case hex.
 const (
@@ -37,6 +43,8 @@ const (
 	MaxBootLen   = 64
 	MaxOpIDLen   = 128
 	MaxSchemeLen = 64
+	MaxIDLen     = 48
+	MaxLabelLen  = 256
 	MaxDigests   = 2
 	DigestHexLen = 64
 )
@@ -64,6 +72,10 @@ type Mode string
 // the gate may keep nothing of the lease for another request.
 const ModeStrict Mode = "strict"
 
+// ModeLease reserves credits for the gate, which spends them by itself until they are used up or the lease's ttl has
+// passed since it first sent the acquire, and reports in syncs what it has used.
+const ModeLease Mode = "lease"
+
 // AcquireRequest asks for the credits of one request.
 type AcquireRequest struct {
 	// Gate names the proxy, for people reading the ledger; 1 to MaxGateLen bytes. It grants nothing: what a
@@ -82,7 +94,8 @@ type AcquireRequest struct {
 	Digests []string `json:"digests"`
 	// Cost is the price of the request in credits, 0 to MaxCredits. At 0 no balance is asked for.
 	Cost int64 `json:"cost"`
-	// Want is how many credits the gate would like to hold; under ModeStrict it equals Cost.
+	// Want is how many credits the gate would like to hold: Cost to MaxCredits; under ModeStrict it equals Cost. The
+	// control plane may grant less, but never less than Cost.
 	Want int64 `json:"want"`
 	Mode Mode  `json:"mode"`
 }
@@ -92,14 +105,28 @@ type AcquireReply struct {
 	// OpID repeats the request's.
 	OpID    string  `json:"op_id"`
 	Verdict Verdict `json:"verdict"`
-	// Lease is set if and only if Verdict is Granted.
+	// Lease is set if Verdict is Granted and, under ModeLease, if it is InsufficientCredits: it then holds no credits,
+	// and tells who is calling. Otherwise it is nil.
 	Lease *Lease `json:"lease,omitempty"`
+	// RetryMillis is how long the gate may give the same denial by itself, for this credential: 0 not at all. A change of
+	// the key, its project or its account ends it early.
+	RetryMillis int64 `json:"retry_ms,omitempty"`
+	// Cursor is the newest Change that this reply takes into account, and Epoch the database's. Under ModeStrict both may
+	// be 0.
+	Cursor int64 `json:"cursor,omitempty"`
+	Epoch  int64 `json:"epoch,omitempty"`
 }
 
 // Lease is what a granted acquire hands to the gate: credits and the identity they belong to.
 type Lease struct {
-	// Credits is what was taken from the balance. Under ModeStrict it equals the cost and is already spent.
+	// ID names a lease that holds credits; it is empty under ModeStrict and where Credits is 0.
+	ID string `json:"id,omitempty"`
+	// Credits is what was taken from the balance. Under ModeStrict it equals the cost and is already spent; under
+	// ModeLease it is reserved, 0 or at least the cost.
 	Credits int64 `json:"credits"`
+	// TTLMillis is how long the lease may be used, counted from the first time that its acquire was sent, 1 to
+	// MaxTTLMillis; 0 under ModeStrict. Identity and policy are good for as long, also where Credits is 0.
+	TTLMillis int64 `json:"ttl_ms,omitempty"`
 	// Available is the account's balance after this operation, for people to see; others may be spending it.
 	Available int64 `json:"available"`
 	// Account, Project and Key are the ids the request is charged to. Project is empty for keys that belong
@@ -107,32 +134,6 @@ type Lease struct {
 	Account string `json:"account"`
 	Project string `json:"project,omitempty"`
 	Key     string `json:"key"`
-}
-
-// SyncRequest reports what became of earlier operations of the same boot. Everything in it may be repeated until
-// acknowledged.
-type SyncRequest struct {
-	Gate string `json:"gate"`
-	Boot string `json:"boot"`
-	// Void lists acquires whose answers reached no live request: their debits are reversed, and those that have
-	// not arrived yet will not debit.
-	Void []string `json:"void,omitempty"`
-	// Unpaid lists requests that were let through although nobody could decide.
-	Unpaid []Unpaid `json:"unpaid,omitempty"`
-}
-
-// Unpaid is a request that was served undecided. If its acquire was debited after all, it is paid; otherwise its
-// cost is written off to the account of the key, and the acquire will not debit any more.
-type Unpaid struct {
-	OpID    string   `json:"op_id"`
-	Scheme  string   `json:"scheme"`
-	Digests []string `json:"digests"`
-	Cost    int64    `json:"cost"`
-}
-
-// SyncReply acknowledges every operation of the request that is settled: it need not be reported again.
-type SyncReply struct {
-	Acked []string `json:"acked"`
 }
 
 // ErrInvalid is wrapped by what Validate returns.
@@ -180,50 +181,38 @@ func (r *AcquireRequest) Validate() error {
 	p.name("boot", r.Boot, MaxBootLen)
 	p.opID("op_id", r.OpID, r.Boot)
 	p.credential("", r.Scheme, r.Digests, r.Cost)
-	if r.Mode != ModeStrict {
-		p.add("mode", `"strict"`)
-	} else if r.Want != r.Cost {
+	switch {
+	case r.Mode != ModeStrict && r.Mode != ModeLease:
+		p.add("mode", `"lease" or "strict"`)
+	case r.Mode == ModeStrict && r.Want != r.Cost:
 		p.add("want", `the value of cost under mode "strict"`)
+	case r.Want < r.Cost || r.Want > MaxCredits:
+		p.add("want", "an integer from cost to 2^53-1")
 	}
 	return errors.Join(p...)
 }
 
-// Validate reports every field of r that is out of its documented range, as AcquireRequest's does.
-func (r *SyncRequest) Validate() error {
-	var p problems
-	p.name("gate", r.Gate, MaxGateLen)
-	p.name("boot", r.Boot, MaxBootLen)
-	if len(r.Void)+len(r.Unpaid) > MaxSyncOps {
-		p.add("void, unpaid", fmt.Sprintf("at most %d entries together", MaxSyncOps))
-		return errors.Join(p...)
-	}
-	for i, op := range r.Void {
-		p.opID(fmt.Sprintf("void[%d]", i), op, r.Boot)
-	}
-	for i, u := range r.Unpaid {
-		field := fmt.Sprintf("unpaid[%d].", i)
-		p.opID(field+"op_id", u.OpID, r.Boot)
-		p.credential(field, u.Scheme, u.Digests, u.Cost)
-	}
-	return errors.Join(p...)
-}
-
-// Validate reports whether r is a whole answer to the acquire req: the same operation, a known verdict, and
-// under Granted exactly the cost and both ids. A gate treats an error as "could not decide".
+// Validate reports whether r is a whole answer to the acquire req: the same operation, a known verdict, and where there
+// is a lease both ids, and credits and a ttl as req's mode has them. A gate treats an error as "could not decide".
 func (r *AcquireReply) Validate(req *AcquireRequest) error {
 	if r.OpID != req.OpID {
 		return fmt.Errorf("%w: op_id: the reply is to another operation", ErrInvalid)
 	}
+	if r.RetryMillis < 0 || r.Cursor < 0 || r.Epoch < 0 {
+		return fmt.Errorf("%w: retry_ms, cursor, epoch: expected 0 or more", ErrInvalid)
+	}
 	switch r.Verdict {
 	case Granted:
-		if r.Lease == nil || !id(r.Lease.Account) || !id(r.Lease.Key) || r.Lease.Project != "" && !id(r.Lease.Project) {
-			return fmt.Errorf("%w: lease: expected an account and a key, of visible ASCII characters", ErrInvalid)
+		return r.Lease.validate(req)
+	case InsufficientCredits:
+		if r.Lease != nil && (req.Mode != ModeLease || r.Lease.Credits != 0) {
+			return fmt.Errorf("%w: lease: expected none, or under mode lease one without credits", ErrInvalid)
 		}
-		if r.Lease.Credits != req.Cost {
-			return fmt.Errorf("%w: lease.credits: expected the cost", ErrInvalid)
+		if r.Lease == nil {
+			return nil
 		}
-		return nil
-	case UnknownKey, KeyPairMismatch, InactiveKey, AccountNotActive, DomainNotVerified, InsufficientCredits, Voided:
+		return r.Lease.identified(req)
+	case UnknownKey, KeyPairMismatch, InactiveKey, AccountNotActive, DomainNotVerified, Voided:
 		if r.Lease != nil {
 			return fmt.Errorf("%w: lease: a denial has none", ErrInvalid)
 		}
@@ -232,8 +221,35 @@ func (r *AcquireReply) Validate(req *AcquireRequest) error {
 	return fmt.Errorf("%w: verdict: not one of the known verdicts", ErrInvalid)
 }
 
+func (l *Lease) validate(req *AcquireRequest) error {
+	if err := l.identified(req); err != nil {
+		return err
+	}
+	held := l.Credits > 0 && req.Mode == ModeLease
+	switch {
+	case req.Mode == ModeStrict && l.Credits != req.Cost:
+		return fmt.Errorf("%w: lease.credits: expected the cost", ErrInvalid)
+	case l.Credits < req.Cost || l.Credits > max(req.Want, req.Cost):
+		return fmt.Errorf("%w: lease.credits: expected cost to want", ErrInvalid)
+	case held != id(l.ID):
+		return fmt.Errorf("%w: lease.id: expected one if and only if the lease holds credits", ErrInvalid)
+	}
+	return nil
+}
+
+// identified checks everything but the credits.
+func (l *Lease) identified(req *AcquireRequest) error {
+	if l == nil || !id(l.Account) || !id(l.Key) || l.Project != "" && !id(l.Project) {
+		return fmt.Errorf("%w: lease: expected an account and a key, of 1 to %d visible ASCII characters", ErrInvalid, MaxIDLen)
+	}
+	if req.Mode == ModeLease && (l.TTLMillis < 1 || l.TTLMillis > MaxTTLMillis) {
+		return fmt.Errorf("%w: lease.ttl_ms: expected 1 to %d", ErrInvalid, MaxTTLMillis)
+	}
+	return nil
+}
+
 // id reports whether s can be an id, and so can stand in a header.
-func id(s string) bool { return s != "" && len(s) <= MaxOpIDLen && visible(s) }
+func id(s string) bool { return s != "" && len(s) <= MaxIDLen && visible(s) }
 
 func visible(s string) bool {
 	for i := 0; i < len(s); i++ {

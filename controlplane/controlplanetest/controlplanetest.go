@@ -34,47 +34,116 @@ type ControlPlane struct {
 	// Clock is the control plane's only clock.
 	Clock *Clock
 
+	options Options
+	logs    *buffer
+	// mu guards server, which Restart exchanges with store while handlers ask for it.
+	mu       sync.Mutex
 	server   *server.Server
 	store    *store.Store
-	logs     *buffer
 	projects atomic.Int64
+}
+
+// Options say what is not as usual about a control plane; the zero value is a usual one.
+type Options struct {
+	// Schemes are the published ones if nil.
+	Schemes []*apikey.Scheme
+	// Clock is one that the test has already, or shares with other parts; nil makes a new one.
+	Clock *Clock
+	// LeaseTTL, LeaseGrace and LeaseMaxCredits are the flags of tollgate serve; 0 is their default.
+	LeaseTTL, LeaseGrace time.Duration
+	LeaseMaxCredits      int64
+	// Unreported is "refund", the default, or "charge".
+	Unreported string
 }
 
 // New starts a control plane with an empty database and the published schemes.
 func New(t testing.TB) *ControlPlane {
 	t.Helper()
-	return NewWithSchemes(t, apikey.Presets())
+	return NewWith(t, Options{})
 }
 
 // NewWithSchemes is New with other schemes.
 func NewWithSchemes(t testing.TB, schemes []*apikey.Scheme) *ControlPlane {
 	t.Helper()
+	return NewWith(t, Options{Schemes: schemes})
+}
+
+// NewWith starts a control plane with an empty database. Nothing closes its leases but CloseExpired.
+func NewWith(t testing.TB, o Options) *ControlPlane {
+	t.Helper()
+	if o.Schemes == nil {
+		o.Schemes = apikey.Presets()
+	}
+	if o.Clock == nil {
+		o.Clock = NewClock()
+	}
 	c := &ControlPlane{
-		DBPath: filepath.Join(t.TempDir(), "tollgate.db"),
-		Clock:  &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
-		logs:   &buffer{},
+		DBPath: filepath.Join(t.TempDir(), "tollgate.db"), Clock: o.Clock, logs: &buffer{}, options: o,
 	}
-	log := slog.New(slog.NewTextHandler(c.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	st, err := store.Open(context.Background(), store.Options{Path: c.DBPath, Now: c.Clock.Now})
-	if err != nil {
-		t.Fatalf("open store: %v", err)
-	}
-	c.store = st
+	c.open(t)
 	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
+		if err := c.store.Close(); err != nil {
 			t.Errorf("close store: %v", err)
 		}
 	})
-	c.server, err = server.New(server.Config{Store: st, Schemes: schemes, Logger: log, Now: c.Clock.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.AdminURL = listen(t, c.server.Admin(), log)
-	c.GateURL = listen(t, c.server.Gate(), log)
-	c.OpsURL = listen(t, c.server.Ops(), log)
+	c.AdminURL = listen(t, c.AdminHandler(), c.log())
+	c.GateURL = listen(t, c.GateHandler(), c.log())
+	c.OpsURL = listen(t, c.opsHandler(), c.log())
 	c.AdminToken = c.MustToken(t, "owner")
 	c.GateToken = c.MustToken(t, "gate")
 	return c
+}
+
+func (c *ControlPlane) log() *slog.Logger {
+	return slog.New(slog.NewTextHandler(c.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// open opens the store and builds the handlers over it.
+func (c *ControlPlane) open(t testing.TB) {
+	t.Helper()
+	o := &c.options
+	st, err := store.Open(context.Background(), store.Options{
+		Path: c.DBPath, Now: c.Clock.Now, Log: c.log(),
+		Leases: store.LeaseOptions{
+			TTL: o.LeaseTTL, Grace: o.LeaseGrace, MaxCredits: o.LeaseMaxCredits, Unreported: store.Policy(o.Unreported),
+		},
+	})
+	if err != nil {
+		t.Fatalf("open store: %v", err)
+	}
+	srv, err := server.New(server.Config{Store: st, Schemes: o.Schemes, Logger: c.log(), Now: c.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.store, c.server = st, srv
+}
+
+// Restart closes the database and opens it again, as another process would. Requests that are being answered may fail;
+// URLs and tokens stay as they are.
+func (c *ControlPlane) Restart(t testing.TB) {
+	t.Helper()
+	if err := c.store.Close(); err != nil {
+		t.Fatalf("close store: %v", err)
+	}
+	c.open(t)
+}
+
+// CloseExpired closes the leases whose time is over, as tollgate serve does every second, and returns how many that
+// were.
+func (c *ControlPlane) CloseExpired(t testing.TB) int {
+	t.Helper()
+	closed := 0
+	for {
+		n, err := c.store.CloseExpired(context.Background(), 1000)
+		if err != nil {
+			t.Fatalf("close expired leases: %v", err)
+		}
+		if closed += n; n == 0 {
+			return closed
+		}
+	}
 }
 
 func listen(t testing.TB, h http.Handler, log *slog.Logger) string {
@@ -86,10 +155,29 @@ func listen(t testing.TB, h http.Handler, log *slog.Logger) string {
 }
 
 // AdminHandler is what answers at AdminURL.
-func (c *ControlPlane) AdminHandler() http.Handler { return c.server.Admin() }
+func (c *ControlPlane) AdminHandler() http.Handler {
+	return c.forward(func(s *server.Server) http.Handler { return s.Admin() })
+}
 
 // GateHandler is what answers at GateURL, for tests that play the network themselves.
-func (c *ControlPlane) GateHandler() http.Handler { return c.server.Gate() }
+func (c *ControlPlane) GateHandler() http.Handler {
+	return c.forward(func(s *server.Server) http.Handler { return s.Gate() })
+}
+
+func (c *ControlPlane) opsHandler() http.Handler {
+	return c.forward(func(s *server.Server) http.Handler { return s.Ops() })
+}
+
+// forward answers with the server that runs at the time.
+func (c *ControlPlane) forward(of func(*server.Server) http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { of(c.running()).ServeHTTP(w, r) })
+}
+
+func (c *ControlPlane) running() *server.Server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server
+}
 
 // Logs returns all that was logged so far, down to level debug.
 func (c *ControlPlane) Logs() string { return c.logs.String() }
@@ -99,6 +187,9 @@ type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
+
+// NewClock returns a clock that stands at a time in January 2026.
+func NewClock() *Clock { return &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
 
 // Now returns the time that was set last.
 func (c *Clock) Now() time.Time {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -143,4 +144,56 @@ func TestControlPlanesAreApart(t *testing.T) {
 	if code, _ := b.Admin(t, http.MethodGet, "/v1/accounts", nil); code != http.StatusUnauthorized {
 		t.Errorf("a token of one opens the other: %d", code)
 	}
+}
+
+// A restart keeps what was committed, the URLs, the tokens and the handlers.
+func TestRestart(t *testing.T) {
+	cp := controlplanetest.New(t)
+	id := cp.MustAccount(t, "active", 7)
+	handler := cp.AdminHandler()
+	cp.Restart(t)
+	if got := cp.MustWallet(t, id); got.Available != 7 {
+		t.Errorf("wallet %+v", got)
+	}
+	req := httptest.NewRequest(http.MethodGet, "/v1/accounts/"+id, nil)
+	req.Header.Set("Authorization", "Bearer "+cp.AdminToken)
+	answer := httptest.NewRecorder()
+	handler.ServeHTTP(answer, req)
+	if answer.Code != http.StatusOK {
+		t.Errorf("the handler from before answers %d", answer.Code)
+	}
+	cp.Verify(t)
+}
+
+func TestLeasesCloseWhenTold(t *testing.T) {
+	clock := controlplanetest.NewClock()
+	cp := controlplanetest.NewWith(t, controlplanetest.Options{
+		Clock: clock, LeaseTTL: 5 * time.Second, LeaseGrace: time.Second, LeaseMaxCredits: 10, Unreported: "charge",
+	})
+	account := cp.MustAccount(t, "active", 100)
+	key := cp.MustKey(t, account)
+	body := fmt.Sprintf(`{"gate":"g","boot":"b","op_id":"b-1","scheme":"genrex","digests":["%s"],"cost":1,"want":50,"mode":"lease"}`,
+		apikey.DigestOf(key.Secret).Hex())
+	req := httptest.NewRequest(http.MethodPost, "/gate/v1/acquire", strings.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+cp.GateToken)
+	answer := httptest.NewRecorder()
+	cp.GateHandler().ServeHTTP(answer, req)
+	if !strings.Contains(answer.Body.String(), `"credits":10,"ttl_ms":5000`) {
+		t.Fatalf("%d %s", answer.Code, answer.Body)
+	}
+	clock.Advance(6*time.Second - time.Microsecond)
+	if n := cp.CloseExpired(t); n != 0 {
+		t.Errorf("closed %d too early", n)
+	}
+	if got := cp.MustWallet(t, account); got.Reserved != 10 {
+		t.Errorf("wallet %+v", got)
+	}
+	clock.Advance(time.Microsecond)
+	if n := cp.CloseExpired(t); n != 1 {
+		t.Errorf("closed %d, want 1", n)
+	}
+	if got := cp.MustWallet(t, account); got.Spent != 10 || got.Reserved != 0 {
+		t.Errorf("wallet %+v", got)
+	}
+	cp.Verify(t)
 }

@@ -1,7 +1,6 @@
 package strictjson
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -93,21 +92,4 @@ func TestInteger(t *testing.T) {
 			t.Errorf("%s: %d, %v; want %d, ok %v", tt.text, got, r.Err(), tt.want, tt.ok)
 		}
 	}
-}
-
-// What Parse takes is what encoding/json takes; it only refuses more.
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"a":[1,{"b":null}]}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		v, err := Parse(data)
-		if err != nil {
-			if !errors.Is(err, ErrInvalid) {
-				t.Fatalf("error %v is no ErrInvalid", err)
-			}
-			return
-		}
-		if !json.Valid(data) {
-			t.Fatalf("took what is no JSON: %v", v)
-		}
-	})
 }

@@ -5,6 +5,9 @@
 // An account has four buckets. Funding mirrors, as a negative balance, all that was ever granted, so that the
 // four always sum to zero; what is left of a grant is available, reserved or spent. Written off is a memo beside
 // them, in no sum: credits used that nobody paid for. It only grows.
+//
+// Credits are reserved by leases alone: what a [Lease] of a gate holds and has not reported as used. What a report or
+// the end of a lease moves follows from the lease, and so do the transactions.
 package ledger
 
 import (
@@ -76,6 +79,25 @@ const (
 	KindUnpaid Kind = "unpaid"
 )
 
+// The kinds of a lease's transactions. The late ones come of reports that arrive after the lease was closed.
+const (
+	KindReserve      Kind = "reserve"
+	KindUse          Kind = "use"
+	KindRelease      Kind = "release"
+	KindForfeit      Kind = "forfeit"
+	KindLateUse      Kind = "late_use"
+	KindLateWriteOff Kind = "late_write_off"
+	KindLateRefund   Kind = "late_refund"
+)
+
+// Kinds are all kinds of transaction.
+func Kinds() []Kind {
+	return []Kind{
+		KindTopUp, KindDebit, KindVoid, KindUnpaid, KindReserve, KindUse, KindRelease, KindForfeit, KindLateUse,
+		KindLateWriteOff, KindLateRefund,
+	}
+}
+
 // Transaction moves Amount credits within one account. Its postings touch each bucket once, and those to the four
 // buckets sum to zero.
 type Transaction struct {
@@ -104,10 +126,44 @@ func Void(cost Credits) (Transaction, error) {
 // WriteOff notes that cost credits were used and not paid for; it takes them from no bucket. Cost is 1 to
 // MaxCredits; otherwise ErrAmount.
 func WriteOff(cost Credits) (Transaction, error) {
-	if err := checkAmount(KindUnpaid, cost); err != nil {
+	return memo(KindUnpaid, cost)
+}
+
+// Reserve sets amount available credits aside for a new lease. Amount is 1 to MaxCredits; otherwise ErrAmount. So it
+// is for every transaction below.
+func Reserve(amount Credits) (Transaction, error) {
+	return move(KindReserve, Available, Reserved, amount)
+}
+
+// Use spends reserved credits that a lease has used.
+func Use(amount Credits) (Transaction, error) { return move(KindUse, Reserved, Spent, amount) }
+
+// Release gives back reserved credits that a lease has not used.
+func Release(amount Credits) (Transaction, error) {
+	return move(KindRelease, Reserved, Available, amount)
+}
+
+// Forfeit spends reserved credits of which nobody knows whether they were used.
+func Forfeit(amount Credits) (Transaction, error) { return move(KindForfeit, Reserved, Spent, amount) }
+
+// LateUse spends available credits for what a lease had used when its credits were given back.
+func LateUse(amount Credits) (Transaction, error) {
+	return move(KindLateUse, Available, Spent, amount)
+}
+
+// LateWriteOff notes what a LateUse could not take.
+func LateWriteOff(amount Credits) (Transaction, error) { return memo(KindLateWriteOff, amount) }
+
+// LateRefund gives back forfeited credits that turn out not to have been used.
+func LateRefund(amount Credits) (Transaction, error) {
+	return move(KindLateRefund, Spent, Available, amount)
+}
+
+func memo(kind Kind, amount Credits) (Transaction, error) {
+	if err := checkAmount(kind, amount); err != nil {
 		return Transaction{}, err
 	}
-	return Transaction{Kind: KindUnpaid, Amount: cost, Postings: []Posting{{WrittenOff, cost}}}, nil
+	return Transaction{Kind: kind, Amount: amount, Postings: []Posting{{WrittenOff, amount}}}, nil
 }
 
 func move(kind Kind, from, to Bucket, amount Credits) (Transaction, error) {

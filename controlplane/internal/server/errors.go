@@ -61,6 +61,8 @@ var refusals = []struct {
 	{store.ErrConflict, http.StatusConflict, codeConflict, "this already exists"},
 	{ledger.ErrBalanceLimit, http.StatusConflict, codeBalanceLimit, "the balance would exceed 2^53-1 credits"},
 	{api.ErrInvalid, http.StatusBadRequest, codeInvalidRequest, "the message is not valid"},
+	{store.ErrDiskFull, http.StatusServiceUnavailable, codeUnavailable, "the disk is full: nothing can be changed"},
+	{store.ErrDead, http.StatusServiceUnavailable, codeUnavailable, "the disk failed: the control plane is stopping"},
 	{store.ErrClosed, http.StatusServiceUnavailable, codeUnavailable, "the control plane is shutting down"},
 	{context.Canceled, http.StatusServiceUnavailable, codeUnavailable, "the request was given up"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, codeUnavailable, "the database did not answer in time"},

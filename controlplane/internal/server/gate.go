@@ -51,8 +51,8 @@ func (s *Server) acquire(c *gin.Context) {
 		s.abort(c, s.unknownScheme(c.Request.Context(), req.Scheme))
 		return
 	}
-	if req.Cost > 0 && !scheme.Balance {
-		s.abort(c, malformed("body.cost", "expected 0: the scheme has no balance"))
+	if field := chargedFor(req); field != "" && !scheme.Balance {
+		s.abort(c, malformed(field, "expected 0: the scheme has no balance"))
 		return
 	}
 	reply, err := s.store.Acquire(c.Request.Context(), req, requirements(scheme))
@@ -60,10 +60,21 @@ func (s *Server) acquire(c *gin.Context) {
 		s.abort(c, s.undecided(c.Request.Context(), err))
 		return
 	}
-	s.metrics.acquires.WithLabelValues(string(reply.Verdict)).Inc()
+	s.metrics.acquires.WithLabelValues(string(reply.Verdict), string(req.Mode)).Inc()
 	// No field of an AcquireReply can make Marshal fail.
 	body, _ := json.Marshal(reply)
 	c.Data(http.StatusOK, "application/json", body)
+}
+
+// chargedFor names the field by which a request asks for credits, if it does.
+func chargedFor(req *api.AcquireRequest) string {
+	switch {
+	case req.Cost > 0:
+		return "body.cost"
+	case req.Want > 0:
+		return "body.want"
+	}
+	return ""
 }
 
 // unknownScheme refuses an acquire whose scheme is configured at the gate alone. To call its keys unknown would

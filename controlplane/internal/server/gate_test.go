@@ -159,7 +159,9 @@ func TestBadGateMessages(t *testing.T) {
 		{"cost negative", set("cost", "-1"), "body.cost"},
 		{"cost text", set("cost", `"`+digest+`"`), "body.cost"},
 		{"want more", set("want", "2"), "body.want"},
-		{"mode lease", set("mode", `"lease"`), "body.mode"},
+		{"unknown mode", set("mode", `"loan"`), "body.mode"},
+		{"mode lease and want less", raw(`"want":1,"mode":"strict"`, `"want":0,"mode":"lease"`), "body.want"},
+		{"mode lease and want huge", raw(`"want":1,"mode":"strict"`, `"want":9007199254740992,"mode":"lease"`), "body.want"},
 		{"digests text", set("digests", `"`+digest+`"`), "body.digests"},
 		{"no digest", set("digests", `[]`), "body.digests"},
 		{"null digest", set("digests", `[null]`), "body.digests[0]"},
@@ -270,9 +272,9 @@ func TestConcurrentGatesSpendEveryCreditOnce(t *testing.T) {
 	}
 	metrics := exchange(t, newRequest(t, f.OpsURL, request{method: "GET", path: "/metrics"})).body
 	for _, line := range []string{
-		`tollgate_acquires_total{verdict="granted"} 1000`,
-		fmt.Sprintf(`tollgate_acquires_total{verdict="insufficient_credits"} %d`, clients*each-1000),
-		`tollgate_acquires_total{verdict="unknown_key"} 0`,
+		`tollgate_acquires_total{mode="strict",verdict="granted"} 1000`,
+		fmt.Sprintf(`tollgate_acquires_total{mode="strict",verdict="insufficient_credits"} %d`, clients*each-1000),
+		`tollgate_acquires_total{mode="lease",verdict="unknown_key"} 0`,
 	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("metrics lack %s", line)

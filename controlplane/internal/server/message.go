@@ -64,6 +64,14 @@ func checkShape(location string, v any, t reflect.Type, faults *[]FieldError) {
 			return
 		}
 		expected = "expected an array"
+	case reflect.Pointer:
+		checkShape(location, v, t.Elem(), faults)
+		return
+	case reflect.Bool:
+		if _, ok := v.(bool); ok {
+			return
+		}
+		expected = "expected true or false"
 	case reflect.Int64:
 		if n, ok := v.(json.Number); ok {
 			if _, err := strconv.ParseInt(n.String(), 10, 64); err == nil {

@@ -55,7 +55,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: c.Store, log: c.Logger, metrics: newMetrics(), schemes: schemes}
+	s := &Server{store: c.Store, log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes}
 	s.gates = newTokenCache(c.Store.TokenByDigest, c.Now)
 	admin, err := s.adminEngine()
 	if err != nil {

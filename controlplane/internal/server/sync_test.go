@@ -86,7 +86,7 @@ func TestSyncVoids(t *testing.T) {
 	}
 	f.Verify(t)
 	f.metric(t, `tollgate_syncs_total 3`, `tollgate_sync_operations_total{kind="void"} 6`, `tollgate_sync_operations_total{kind="unpaid"} 0`,
-		`tollgate_acquires_total{verdict="voided"} 2`)
+		`tollgate_acquires_total{mode="strict",verdict="voided"} 2`)
 }
 
 // What was served undecided is written off once if nobody paid, and an acquire that comes late pays no more.

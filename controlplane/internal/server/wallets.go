@@ -44,9 +44,9 @@ type wallet struct {
 	AccountID  string `json:"account_id"`
 	Granted    int64  `json:"granted" doc:"All that was ever topped up: available + reserved + spent."`
 	Available  int64  `json:"available"`
-	Reserved   int64  `json:"reserved"`
+	Reserved   int64  `json:"reserved" doc:"What gates hold in leases and have not reported as used."`
 	Spent      int64  `json:"spent"`
-	WrittenOff int64  `json:"written_off" doc:"Credits of requests that were served unpaid; in none of the other balances."`
+	WrittenOff int64  `json:"written_off" doc:"Credits used that nobody paid for; in none of the other balances."`
 }
 
 type walletOutput struct{ Body wallet }
@@ -56,11 +56,12 @@ type entry struct {
 	ID            string    `json:"id" example:"entry_06f3k2v8s1w0"`
 	TransactionID string    `json:"transaction_id"`
 	AccountID     string    `json:"account_id"`
-	Kind          string    `json:"kind" enum:"top_up,debit,void,unpaid" doc:"A void takes a debit back; unpaid is the cost of a request that was served undecided."`
+	Kind          string    `json:"kind" enum:"top_up,debit,void,unpaid,reserve,use,release,forfeit,late_use,late_write_off,late_refund" doc:"A void takes a debit back; unpaid is the cost of a request that was served undecided. A gate's lease reserves credits, uses some and releases the rest; one that ends unreported may forfeit them. The late kinds settle a report that came after the lease had ended."`
 	Bucket        string    `json:"bucket" enum:"funding,available,reserved,spent,written_off"`
-	Delta         int64     `json:"delta" doc:"Credits; negative takes from the bucket. The deltas of a transaction sum to zero, but that an unpaid one is a single memo in written_off."`
+	Delta         int64     `json:"delta" doc:"Credits; negative takes from the bucket. The deltas of a transaction sum to zero, but that an unpaid or late_write_off one is a single memo in written_off."`
 	KeyID         string    `json:"key_id,omitempty"`
 	OpID          string    `json:"op_id,omitempty"`
+	LeaseID       string    `json:"lease_id,omitempty"`
 	Reason        string    `json:"reason,omitempty"`
 	Actor         string    `json:"actor,omitempty" doc:"The id of the token that made the request."`
 	CreatedAt     time.Time `json:"created_at"`
@@ -69,7 +70,7 @@ type entry struct {
 func showEntry(e store.Entry) entry {
 	return entry{
 		ID: e.ID, TransactionID: e.TransactionID, AccountID: e.AccountID, Kind: string(e.Kind), Bucket: string(e.Bucket),
-		Delta: e.Delta, KeyID: e.KeyID, OpID: e.OpID, Reason: e.Reason, Actor: e.Actor, CreatedAt: e.CreatedAt.UTC(),
+		Delta: e.Delta, KeyID: e.KeyID, OpID: e.OpID, LeaseID: e.LeaseID, Reason: e.Reason, Actor: e.Actor, CreatedAt: e.CreatedAt.UTC(),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
 
@@ -119,6 +120,9 @@ func (s *Store) UpdateAccount(ctx context.Context, id string, in AccountUpdate) 
 		err = tx.Queries.UpdateAccount(tx.ctx, queries.UpdateAccountParams{
 			ID: id, Name: next.Name, Status: string(next.Status), UpdatedUs: tx.now,
 		})
+		if err == nil && next.Status != old.Status {
+			err = tx.change(api.ChangeAccount, id)
+		}
 		if err != nil {
 			return Account{}, fmt.Errorf("update account: %w", err)
 		}

@@ -23,13 +23,14 @@ type Requirements struct {
 	Balance bool
 }
 
-// Acquire decides one request of a gate and, if it is granted at a cost, debits it durably before returning.
-// The caller has validated req. The same OpID with the same fields gets the recorded reply, its Available too, and
-// moves nothing; with other fields it is ErrOpIDReused. An OpID that was voided or left unpaid is answered Voided;
-// if it was so before any acquire of it arrived, whatever the fields. ErrInvalid is a cost that need excludes. Any
-// other error means that nothing is known to have happened and the same request may be sent again.
+// Acquire decides one request of a gate and, if it is granted at a cost, takes that durably before returning: under
+// api.ModeStrict it is debited, under api.ModeLease reserved for the gate, with as much more as is due to it. The
+// caller has validated req. The same OpID with the same fields gets the recorded reply, its Available and its Cursor
+// too, and moves nothing; with other fields it is ErrOpIDReused. An OpID that was voided or left unpaid is answered
+// Voided; if it was so before any acquire of it arrived, whatever the fields. ErrInvalid is a cost that need excludes.
+// Any other error means that nothing is known to have happened and the same request may be sent again.
 //
-// Recorded are grants at a cost and denials for want of credits. Every other answer moves nothing and depends on
+// Recorded are grants of credits and denials for want of credits. Every other answer moves nothing and depends on
 // nothing that the gate could lose, so it is decided anew, without waiting for the writer; the Available of such a
 // grant is the present one.
 func (s *Store) Acquire(ctx context.Context, req *api.AcquireRequest, need Requirements) (api.AcquireReply, error) {
@@ -40,14 +41,16 @@ func (s *Store) Acquire(ctx context.Context, req *api.AcquireRequest, need Requi
 	if err != nil {
 		return api.AcquireReply{}, err
 	}
+	a.terms, a.epoch = s.terms, s.epoch
 	// A cancelled query would cost its connection; these are point reads, over before a caller could gain by leaving.
 	quick := context.WithoutCancel(ctx)
-	sub, err := a.credential.find(s.lookup(quick), s.now().UnixMicro())
+	now := s.now().UnixMicro()
+	sub, cursor, err := s.find(quick, a, now)
 	if err != nil {
-		return api.AcquireReply{}, s.readError("key", err)
+		return api.AcquireReply{}, err
 	}
-	verdict, charged := sub.verdict(need), false
-	if verdict == api.Granted && req.Cost > 0 {
+	verdict, charged := a.verdict(&sub, now), false
+	if verdict == api.Granted && a.charges() {
 		reply, err := write(ctx, s, a.decide)
 		if charged = errors.Is(err, errRecorded); !charged {
 			return reply, err
@@ -66,7 +69,7 @@ func (s *Store) Acquire(ctx context.Context, req *api.AcquireRequest, need Requi
 		// A grant at a cost comes from a record or not at all.
 		return api.AcquireReply{}, fmt.Errorf("read operation: %w", ErrNotFound)
 	}
-	return a.reply(verdict, &sub, sub.balances.Available), nil
+	return a.unrecorded(verdict, &sub, now, cursor), nil
 }
 
 // acquire is one request, digested.
@@ -75,20 +78,74 @@ type acquire struct {
 	need       Requirements
 	hash       [sha256.Size]byte
 	credential credential
+	// terms and epoch are those of leases.
+	terms LeaseOptions
+	epoch int64
+	// found is what a reader has found, if it was to be let through, and keys the writer's from before the reader looked.
+	found subject
+	keys  uint64
 }
 
 func newAcquire(req *api.AcquireRequest, need Requirements) (*acquire, error) {
-	if req.Cost < 0 {
-		return nil, fmt.Errorf("%w: cost: expected 0 or more", ErrInvalid)
+	a := &acquire{req: req, need: need}
+	switch {
+	case req.Cost < 0 || req.Cost > api.MaxCredits:
+		return nil, fmt.Errorf("%w: cost: expected 0 to 2^53-1", ErrInvalid)
+	case a.leases() && (req.Want < req.Cost || req.Want > api.MaxCredits):
+		return nil, fmt.Errorf("%w: want: expected the cost to 2^53-1", ErrInvalid)
+	case a.charges() && !need.Balance:
+		return nil, fmt.Errorf("%w: cost, want: expected 0 for a scheme that is not charged", ErrInvalid)
 	}
-	if req.Cost > 0 && !need.Balance {
-		return nil, fmt.Errorf("%w: cost: expected 0 for a scheme that is not charged", ErrInvalid)
-	}
-	c, err := newCredential(req.Scheme, req.Digests)
+	var err error
+	a.credential, err = newCredential(req.Scheme, req.Digests)
 	if err != nil {
 		return nil, err
 	}
-	return &acquire{req: req, need: need, hash: hashRequest(req), credential: c}, nil
+	a.hash = hashRequest(req)
+	return a, nil
+}
+
+// find reads the key that a presents, outside of the writer's transaction, and the newest change before it. Of a key that
+// was let through lately and that has not changed since, nothing has to be read for a grant, which is the writer's; the
+// cursor is then 0.
+func (s *Store) find(ctx context.Context, a *acquire, now int64) (sub subject, cursor int64, err error) {
+	grants := s.writer != nil && a.charges()
+	text := a.credential.text()
+	if grants {
+		a.keys = s.writer.keys.Load()
+		sub, ok := s.known.get(text, a.keys)
+		sub.live = sub.live && now < sub.expires
+		if ok && a.verdict(&sub, now) == api.Granted {
+			a.found = sub
+			return sub, 0, nil
+		}
+	}
+	// Read before the key: whatever the cursor counts, the key is seen with it.
+	if a.leases() {
+		if err := s.reads[stmtCursor].QueryRowContext(ctx).Scan(&cursor); err != nil {
+			return subject{}, 0, s.readError("changes", err)
+		}
+	}
+	if sub, err = a.credential.find(s.lookup(ctx), now); err != nil {
+		return subject{}, 0, s.readError("key", err)
+	}
+	if grants && a.verdict(&sub, now) == api.Granted {
+		a.found = sub
+		s.known.put(text, a.keys, sub)
+	}
+	return sub, cursor, nil
+}
+
+// subject is the key that a presents, with the balances that the batch has left. It is read again only if it may have
+// changed since a reader found it: to read a key takes longer than to decide.
+func (tx *writeTx) subject(a *acquire) (sub subject, err error) {
+	if a.found.accountID == "" || a.keys != tx.keys || tx.keysChanged {
+		return tx.find(&a.credential)
+	}
+	sub = a.found
+	sub.live = sub.live && tx.now < sub.expires
+	sub.balances, err = tx.balances(sub.accountID)
+	return sub, err
 }
 
 // hashRequest covers every field, each preceded by its length so that no two requests share a hash.
@@ -105,17 +162,6 @@ func hashRequest(req *api.AcquireRequest) [sha256.Size]byte {
 	return sha256.Sum256(b)
 }
 
-// reply is the answer v to a; available is the balance it leaves.
-func (a *acquire) reply(v api.Verdict, s *subject, available ledger.Credits) api.AcquireReply {
-	out := api.AcquireReply{OpID: a.req.OpID, Verdict: v}
-	if v == api.Granted {
-		out.Lease = &api.Lease{
-			Credits: a.req.Cost, Available: int64(available), Account: s.accountID, Project: s.projectID, Key: s.keyID,
-		}
-	}
-	return out
-}
-
 // recorded reads a row of stmtOperation: what is to be answered to this op_id, if that is settled.
 func (a *acquire) recorded(row *sql.Row) (reply api.AcquireReply, found bool, err error) {
 	op, found, err := scanOperation(row)
@@ -125,51 +171,59 @@ func (a *acquire) recorded(row *sql.Row) (reply api.AcquireReply, found bool, er
 	if op.hash != nil && [sha256.Size]byte(op.hash) != a.hash {
 		return api.AcquireReply{}, false, ErrOpIDReused
 	}
-	reply = api.AcquireReply{OpID: a.req.OpID, Verdict: api.Voided}
-	switch op.verdict {
-	case opGranted:
-		reply.Verdict, reply.Lease = api.Granted, &op.lease
-	case opInsufficient:
-		reply.Verdict = api.InsufficientCredits
-	}
-	return reply, true, nil
+	return a.reply(&op), true, nil
 }
 
 // errRecorded means that an op_id has its recorded answer already; what was about to be done for it is undone.
 var errRecorded = errors.New("op_id is recorded")
 
-// decide gives the final verdict inside the writer's transaction, records it and debits what it grants. The
-// record's primary key is the check for a replay: it spares every first request a look-up.
+// decide gives the final verdict inside the writer's transaction, records it and takes what it grants. The record's
+// primary key is the check for a replay: it spares every first request a look-up.
 func (a *acquire) decide(tx *writeTx) (api.AcquireReply, error) {
-	sub, err := a.credential.find(tx.rows, tx.now)
+	sub, err := tx.subject(a)
 	if err != nil {
 		return api.AcquireReply{}, fmt.Errorf("read key: %w", err)
 	}
-	if verdict := sub.verdict(a.need); verdict != api.Granted {
-		return a.replay(tx, a.reply(verdict, &sub, 0))
+	if v := a.verdict(&sub, tx.now); v != api.Granted {
+		cursor, err := tx.cursor()
+		if err != nil {
+			return api.AcquireReply{}, err
+		}
+		return a.replay(tx, a.unrecorded(v, &sub, tx.now, cursor))
 	}
+	if a.leases() {
+		return a.decideLease(tx, &sub)
+	}
+	return a.decideStrict(tx, &sub)
+}
+
+// decideStrict debits the cost, or denies it and has gates asked for credits that they hold.
+func (a *acquire) decideStrict(tx *writeTx, sub *subject) (api.AcquireReply, error) {
 	debit, err := ledger.Capture(ledger.Credits(a.req.Cost))
 	if err != nil {
 		return api.AcquireReply{}, fmt.Errorf("%w: cost: %w", ErrInvalid, err)
 	}
+	op := operation{hash: a.hash[:], verdict: opInsufficient, lease: api.Lease{Account: sub.accountID, Project: sub.projectID, Key: sub.keyID}}
 	next, err := sub.balances.Apply(debit)
 	if errors.Is(err, ledger.ErrInsufficientCredits) {
-		denied := operation{hash: a.hash[:], verdict: opInsufficient, lease: api.Lease{Account: sub.accountID, Key: sub.keyID}}
-		return a.reply(api.InsufficientCredits, &sub, 0), tx.record(a.req.OpID, &denied)
+		err := tx.record(a.req.OpID, &op)
+		if err == nil && sub.balances.Reserved > 0 {
+			err = tx.drain(sub.accountID, 0, "", "")
+		}
+		return a.reply(&op), err
 	}
 	if err != nil {
 		return api.AcquireReply{}, fmt.Errorf("debit: %w", err)
 	}
-	reply := a.reply(api.Granted, &sub, next.Available)
-	granted := operation{hash: a.hash[:], verdict: opGranted, lease: *reply.Lease}
-	if err := tx.record(a.req.OpID, &granted); err != nil {
+	op.verdict, op.lease.Credits, op.lease.Available = opGranted, a.req.Cost, int64(next.Available)
+	if err := tx.record(a.req.OpID, &op); err != nil {
 		return api.AcquireReply{}, err
 	}
 	p := posting{accountID: sub.accountID, move: debit, keyID: sub.keyID, opID: a.req.OpID}
 	if _, err := tx.post(&p, sub.balances, next); err != nil {
 		return api.AcquireReply{}, fmt.Errorf("debit: %w", err)
 	}
-	return reply, nil
+	return a.reply(&op), nil
 }
 
 // replay returns what was answered to this op_id before, or else the reply given.

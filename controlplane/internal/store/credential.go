@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"fmt"
+	"math"
 
 	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
@@ -27,6 +28,15 @@ func newCredential(scheme string, digests []string) (credential, error) {
 		c.digests[i] = wire.Stored()
 	}
 	return c, nil
+}
+
+// text is what tells c from other credentials.
+func (c *credential) text() string {
+	text := c.scheme
+	for i := range c.digests {
+		text += string(c.digests[i][:])
+	}
+	return text
 }
 
 // lookup runs one of the prepared statements, for a reader or in the writer's transaction.
@@ -66,8 +76,32 @@ func (c *credential) find(look lookup, now int64) (subject, error) {
 		return subject{}, err
 	}
 	if len(c.digests) == 2 {
+		sub.expires = min(sub.expires, publishable.expires)
 		sub.live = sub.live && publishable.live
 		sub.mixed = sub.keyID != publishable.keyID
+	}
+	return sub, nil
+}
+
+// find reads the key that c presents once in a batch, and its balances with all that the batch has moved.
+func (tx *writeTx) find(c *credential) (subject, error) {
+	presented := c.text()
+	sub, known := tx.subjects[presented]
+	if !known {
+		var err error
+		if sub, err = c.find(tx.rows, tx.now); err != nil {
+			return subject{}, err
+		}
+		if sub.accountID != "" {
+			tx.know(sub.accountID, sub.balances)
+		}
+		tx.subjects[presented] = sub
+	}
+	if sub.accountID != "" {
+		var err error
+		if sub.balances, err = tx.balances(sub.accountID); err != nil {
+			return subject{}, err
+		}
 	}
 	return sub, nil
 }
@@ -78,7 +112,9 @@ type subject struct {
 	// live: every half presented, and the key it belongs to, works now.
 	live bool
 	// mixed: the halves belong to different keys; the rest is then the secret half's.
-	mixed    bool
+	mixed bool
+	// expires is when the key or a half of it stops working, in microseconds; math.MaxInt64 for never.
+	expires  int64
 	account  AccountStatus
 	domain   DomainStatus
 	balances ledger.Balances
@@ -95,8 +131,13 @@ func scanHalf(rows *sql.Rows, now int64) (half, subject, error) {
 	b := &s.balances
 	err := rows.Scan(&h, &notAfter, &s.keyID, &status, &expires, &s.projectID, &s.domain, &s.accountID, &s.account,
 		&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff)
-	over := func(end sql.NullInt64) bool { return end.Valid && now >= end.Int64 }
-	s.live = status == KeyActive && !over(expires) && !over(notAfter)
+	s.expires = math.MaxInt64
+	for _, end := range []sql.NullInt64{notAfter, expires} {
+		if end.Valid {
+			s.expires = min(s.expires, end.Int64)
+		}
+	}
+	s.live = status == KeyActive && now < s.expires
 	return h, s, err
 }
 

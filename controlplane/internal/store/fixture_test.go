@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type world struct {
 	*Store
 	path  string
 	clock *clock
+	terms LeaseOptions
 	// ops counts the op_ids that verdict has made up.
 	ops int
 }
@@ -55,7 +57,7 @@ func newWorld(t testing.TB) *world {
 // reopen opens the world's file; the test closes what it had open.
 func (w *world) reopen() {
 	w.Helper()
-	s, err := Open(context.Background(), Options{Path: w.path, Now: w.clock.Now})
+	s, err := Open(context.Background(), Options{Path: w.path, Now: w.clock.Now, Leases: w.terms, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -256,7 +258,10 @@ func (w *world) verify() {
 			OVER (PARTITION BY account_id, bucket ORDER BY id) AS running FROM entries) WHERE balance <> running`,
 		"grants that differ from their debit": `SELECT count(*) FROM operations o LEFT JOIN (SELECT op_id, sum(delta) AS spent
 				FROM entries WHERE bucket = 'spent' GROUP BY op_id) e ON e.op_id = o.op_id
-			WHERE CASE o.verdict WHEN 'granted' THEN o.credits ELSE 0 END <> coalesce(e.spent, 0)`,
+			WHERE o.lease_id = '' AND CASE o.verdict WHEN 'granted' THEN o.credits ELSE 0 END <> coalesce(e.spent, 0)`,
+		"accounts whose leases do not hold what they have reserved": `SELECT count(*) FROM wallets w LEFT JOIN (SELECT account_id,
+				sum(granted - used) AS held FROM leases WHERE state = 'open' GROUP BY account_id) l
+				ON l.account_id = w.account_id WHERE w.reserved <> coalesce(l.held, 0)`,
 	} {
 		var n int
 		if err := w.readers.QueryRowContext(context.Background(), query).Scan(&n); err != nil {

@@ -15,6 +15,7 @@ const (
 	prefixEntry       = "entry_"
 	prefixTransaction = "txn_"
 	prefixToken       = "token_"
+	prefixLease       = "lease_"
 )
 
 // idEncoding sorts as the bytes it encodes do, which base32's standard alphabet does not: lists are paged by id.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
@@ -263,8 +264,14 @@ func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, er
 		if err := tx.checkFuture(in.ExpiresAt); err != nil {
 			return Key{}, fmt.Errorf("update key: %w", err)
 		}
+		old := key
 		if !in.apply(&key) {
 			return key, nil
+		}
+		if key.Status != old.Status || toMicros(key.ExpiresAt) != toMicros(old.ExpiresAt) {
+			if err := tx.change(api.ChangeKey, id); err != nil {
+				return Key{}, err
+			}
 		}
 		return tx.replaceKey(key)
 	})
@@ -303,6 +310,9 @@ func (s *Store) RevokeKey(ctx context.Context, id string) (Key, error) {
 func (tx *writeTx) revoke(k Key) (Key, error) {
 	at := fromMicros(tx.now)
 	k.Status, k.RevokedAt = KeyRevoked, &at
+	if err := tx.change(api.ChangeKey, k.ID); err != nil {
+		return Key{}, err
+	}
 	return tx.replaceKey(k)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
@@ -84,6 +85,9 @@ func (tx *writeTx) rotateKey(id string, in Rotation) (Key, error) {
 		if err := tx.rotateHalf(id, halfPublishable, in.Publishable.Digest, end); err != nil {
 			return Key{}, err
 		}
+	}
+	if err := tx.change(api.ChangeKey, id); err != nil {
+		return Key{}, err
 	}
 	return tx.replaceKey(key)
 }
@@ -167,6 +171,7 @@ func (tx *writeTx) insertDigest(id string, h half, digest apikey.Digest) error {
 	if err != nil {
 		return fmt.Errorf("record %s half: %w", h, err)
 	}
+	tx.forgetKeys()
 	return nil
 }
 

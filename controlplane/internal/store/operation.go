@@ -24,14 +24,18 @@ type operation struct {
 	hash    []byte
 	verdict opVerdict
 	// lease has the key and its owners, unless the key is unknown; the credits that were debited or, if verdict is
-	// opUnpaid, written off; and the balance that a grant was answered with.
+	// opUnpaid, written off; and the balance that a grant was answered with. If it has an ID, its credits are what was
+	// reserved, whatever the verdict.
 	lease api.Lease
+	// cursor and epoch are those of the answer under api.ModeLease.
+	cursor, epoch int64
 }
 
 // scanOperation reads a row of stmtOperation.
 func scanOperation(row *sql.Row) (op operation, found bool, err error) {
 	l := &op.lease
-	err = row.Scan(&op.hash, &op.verdict, &l.Account, &l.Key, &l.Project, &l.Credits, &l.Available)
+	err = row.Scan(&op.hash, &op.verdict, &l.Account, &l.Key, &l.Project, &l.Credits, &l.Available, &l.ID, &l.TTLMillis,
+		&op.cursor, &op.epoch)
 	if errors.Is(err, sql.ErrNoRows) {
 		return operation{}, false, nil
 	}
@@ -41,8 +45,9 @@ func scanOperation(row *sql.Row) (op operation, found bool, err error) {
 // record keeps what becomes of an op_id for the next time that it comes, or returns errRecorded if this is that
 // time.
 func (tx *writeTx) record(opID string, op *operation) error {
-	_, err := tx.exec(stmtRecord, opID, op.hash, string(op.verdict), op.lease.Account, op.lease.Key, op.lease.Credits,
-		op.lease.Available, tx.now)
+	l := &op.lease
+	_, err := tx.exec(stmtRecord, opID, op.hash, string(op.verdict), l.Account, l.Key, l.Credits, l.Available, l.ID,
+		l.TTLMillis, op.cursor, op.epoch, tx.now)
 	if isDuplicate(err) {
 		return errRecorded
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
 
@@ -138,7 +139,9 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 		}
 		if in.Domain != nil && *in.Domain != old.Domain {
 			next.Domain = *in.Domain
-			tx.setDomain(&next, DomainUnverified, "", "")
+			if err := tx.setDomain(&next, DomainUnverified, "", ""); err != nil {
+				return Project{}, err
+			}
 		}
 		if next == old {
 			return old, nil
@@ -172,14 +175,18 @@ func (s *Store) judgeDomain(ctx context.Context, id string, to DomainStatus, rea
 		if to == DomainLapsed && p.DomainStatus != DomainVerified {
 			return Project{}, fmt.Errorf("domain from %s to %s: %w", p.DomainStatus, to, ErrInvalidTransition)
 		}
-		tx.setDomain(&p, to, reason, actor)
+		if err := tx.setDomain(&p, to, reason, actor); err != nil {
+			return Project{}, err
+		}
 		return tx.replaceProject(p)
 	})
 }
 
-func (tx *writeTx) setDomain(p *Project, to DomainStatus, reason, actor string) {
+// setDomain changes p, which its caller records, and tells the gates.
+func (tx *writeTx) setDomain(p *Project, to DomainStatus, reason, actor string) error {
 	at := fromMicros(tx.now)
 	p.DomainStatus, p.DomainReason, p.DomainActor, p.DomainChangedAt = to, reason, actor, &at
+	return tx.change(api.ChangeProject, p.ID)
 }
 
 func (tx *writeTx) project(id string) (Project, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 )
 
 // statement names one of the statements prepared by hand: those that gates' requests run.
@@ -18,8 +19,18 @@ const (
 	stmtPair
 	stmtMove
 	stmtEntry
+	stmtEntries8
+	stmtEntries64
 	stmtRecord
 	stmtSettle
+	stmtWallet
+	stmtCursor
+	stmtLease
+	stmtInsertLease
+	stmtMoveLease
+	stmtVMs
+	stmtDrain
+	stmtDraining
 	numStatements
 )
 
@@ -34,20 +45,61 @@ var statementSQL = [numStatements]string{
 	stmtUndo:      `ROLLBACK TO SAVEPOINT job`,
 	stmtRelease:   `RELEASE SAVEPOINT job`,
 	stmtOperation: `SELECT o.request_hash, o.verdict, o.account_id, o.key_id, coalesce(k.project_id, ''), o.credits,
-		o.available FROM operations o LEFT JOIN keys k ON k.id = o.key_id WHERE o.op_id = ?`,
+		o.available, o.lease_id, o.ttl_ms, o.cursor, o.epoch FROM operations o LEFT JOIN keys k ON k.id = o.key_id
+		WHERE o.op_id = ?`,
 	stmtSecret: selectHalf + `WHERE d.digest = ?2 AND d.half = 'secret' AND k.scheme = ?1 AND k.project_id IS NULL`,
 	// Both halves are looked up whichever is known: how long an answer takes tells nothing about one of them.
 	stmtPair: selectHalf + `WHERE d.digest = ?2 AND d.half = 'publishable' AND k.scheme = ?1 AND k.project_id IS NOT NULL
 		UNION ALL ` + selectHalf + `WHERE d.digest = ?3 AND d.half = 'secret' AND k.scheme = ?1 AND k.project_id IS NOT NULL`,
-	stmtMove: `UPDATE wallets SET funding = funding + ?, available = available + ?, reserved = reserved + ?,
-		spent = spent + ?, written_off = written_off + ?
-		WHERE account_id = ? AND available >= ? AND reserved >= ? AND spent >= ?`,
-	stmtEntry: `INSERT INTO entries (account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id,
-		reason, actor, created_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	stmtMove: `UPDATE wallets SET funding = ?, available = ?, reserved = ?, spent = ?, written_off = ?
+		WHERE account_id = ? AND funding = ? AND available = ? AND reserved = ? AND spent = ? AND written_off = ?`,
+	stmtEntry:     insertEntries(1),
+	stmtEntries8:  insertEntries(8),
+	stmtEntries64: insertEntries(64),
 	stmtRecord: `INSERT INTO operations
-		(op_id, request_hash, verdict, account_id, key_id, credits, available, created_us)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		(op_id, request_hash, verdict, account_id, key_id, credits, available, lease_id, ttl_ms, cursor, epoch, created_us)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 	stmtSettle: `UPDATE operations SET verdict = ?, credits = ? WHERE op_id = ? AND verdict = ?`,
+	stmtWallet: `SELECT funding, available, reserved, spent, written_off FROM wallets WHERE account_id = ?`,
+	stmtCursor: `SELECT coalesce(max(seq), 0) FROM changes`,
+	stmtLease: `SELECT account_id, key_id, gate, boot, op_id, granted, used, state, final, draining, forfeited, unpaid
+		FROM leases WHERE id = ?`,
+	stmtInsertLease: `INSERT INTO leases (id, account_id, key_id, gate, boot, op_id, granted, used, state, final, draining,
+		forfeited, unpaid, created_us, ends_us, closes_us) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 'open', 0, 0, 0, 0, ?, ?, ?)`,
+	stmtMoveLease: `UPDATE leases SET used = ?, state = ?, final = ?, forfeited = ?, unpaid = ?,
+		closed_us = CASE ?2 WHEN 'closed' THEN coalesce(closed_us, ?) END
+		WHERE id = ? AND granted = ? AND used = ? AND state = ? AND final = ? AND forfeited = ? AND unpaid = ?`,
+	// The boots that hold open leases of an account, another than the one given, each found by one step into the index: an
+	// account may have many more leases than VMs.
+	stmtVMs: `WITH RECURSIVE vms (boot) AS (
+			SELECT min(boot) FROM leases WHERE account_id = ?1 AND state = 'open'
+			UNION ALL SELECT (SELECT min(l.boot) FROM leases l WHERE l.account_id = ?1 AND l.state = 'open' AND l.boot > vms.boot)
+			FROM vms WHERE vms.boot IS NOT NULL)
+		SELECT count(boot) FROM vms WHERE boot <> ?2`,
+	stmtDrain: `UPDATE leases SET draining = 1 WHERE account_id = ? AND state = 'open' AND draining = 0
+		AND granted - used > ? AND NOT (boot = ? AND key_id = ?)`,
+	stmtDraining: `SELECT id, used FROM leases WHERE boot = ? AND state = 'open' AND draining = 1 AND gate = ? LIMIT ?`,
+}
+
+// entryColumns is how many parameters an entry takes.
+const entryColumns = 13
+
+// insertEntries records so many entries at once.
+func insertEntries(rows int) string {
+	row := "(?" + strings.Repeat(", ?", entryColumns-1) + ")"
+	return `INSERT INTO entries (account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id,
+		reason, actor, created_us) VALUES ` + row + strings.Repeat(", "+row, rows-1)
+}
+
+// entriesStatement is the one that records most of n entries, and how many these are.
+func entriesStatement(n int) (name statement, rows int) {
+	switch {
+	case n >= 64:
+		return stmtEntries64, 64
+	case n >= 8:
+		return stmtEntries8, 8
+	}
+	return stmtEntry, 1
 }
 
 func allStatements() []statement {
@@ -81,7 +133,9 @@ func (tx *writeTx) stmt(name statement) *sql.Stmt {
 }
 
 func (tx *writeTx) exec(name statement, args ...any) (sql.Result, error) {
-	return tx.stmt(name).ExecContext(tx.ctx, args...)
+	result, err := tx.stmt(name).ExecContext(tx.ctx, args...)
+	tx.wrote = tx.wrote || err == nil
+	return result, err
 }
 
 func (tx *writeTx) rows(name statement, args ...any) (*sql.Rows, error) {

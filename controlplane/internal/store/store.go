@@ -15,6 +15,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,30 @@ type Options struct {
 	Path string
 	// Now is the clock of every recorded time; nil means time.Now.
 	Now func() time.Time
+	// Steady is the clock by which leases are closed: it moves on by as much as time does, whatever happens to Now, which
+	// it follows at the start. Nil means Now where that is given, and otherwise the system's monotonic clock.
+	Steady func() time.Time
+	Leases LeaseOptions
+	// Log is told of broken invariants; nil means slog.Default().
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() (_ Options, err error) {
+	switch start := time.Now(); {
+	case o.Steady != nil:
+	case o.Now != nil:
+		o.Steady = o.Now
+	default:
+		o.Steady = func() time.Time { return start.Add(time.Since(start)) }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	o.Leases, err = o.Leases.withDefaults()
+	return o, err
 }
 
 // Store is an open database. Its methods are safe for concurrent use.
@@ -50,8 +75,13 @@ type Store struct {
 	reads   *statements
 	queries *queries.Queries
 	// writer is nil in a store that was opened for reading alone.
-	writer  *writer
-	now     func() time.Time
+	writer *writer
+	now    func() time.Time
+	steady func() time.Time
+	terms  LeaseOptions
+	known  keyCache
+	// epoch is the database's, which no running process changes.
+	epoch   int64
 	closing sync.Once
 	closed  atomic.Bool
 	err     error
@@ -61,8 +91,9 @@ type Store struct {
 // for a database that a newer Tollgate has migrated, and changes nothing in it. Several processes may open one
 // database; only one should serve from it.
 func Open(ctx context.Context, opts Options) (*Store, error) {
-	if opts.Now == nil {
-		opts.Now = time.Now
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
 	}
 	path, err := prepareFile(opts.Path)
 	if err != nil {
@@ -72,7 +103,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{writer: newWriter(writes, opts.Now), now: opts.Now}
+	s := &Store{writer: newWriter(writes, opts), now: opts.Now, steady: opts.Steady, terms: opts.Leases}
 	if s.readers, err = connect(path, reading); err == nil {
 		err = s.prepareReads(ctx)
 	}
@@ -92,14 +123,15 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 // files beside the database, so the directory must be writable unless another process has it open, and an empty
 // log may be left there.
 func OpenReadOnly(ctx context.Context, opts Options) (*Store, error) {
-	if opts.Now == nil {
-		opts.Now = time.Now
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
 	path, err := existingFile(opts.Path)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{now: opts.Now}
+	s := &Store{now: opts.Now, steady: opts.Steady, terms: opts.Leases}
 	if s.readers, err = connect(path, copying); err == nil {
 		err = checkLibrary(ctx, s.readers)
 	}
@@ -117,7 +149,10 @@ func OpenReadOnly(ctx context.Context, opts Options) (*Store, error) {
 
 func (s *Store) prepareReads(ctx context.Context) (err error) {
 	s.queries = queries.New(s.readers)
-	s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSecret, stmtPair)
+	if s.epoch, err = s.queries.Meta(ctx, metaEpoch); err != nil {
+		return fmt.Errorf("read epoch: %w", err)
+	}
+	s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSecret, stmtPair, stmtCursor, stmtDraining)
 	return err
 }
 

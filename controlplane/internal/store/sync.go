@@ -8,15 +8,20 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/ledger"
 )
 
-// Sync settles operations whose outcome a gate reports, all or none of req's, durably before returning. The caller
-// has validated req. What is settled stays as it is: of a void and an unpaid report of one operation the first
-// wins, the void if one request has both, and every further one is acknowledged and changes nothing. Any error but
-// ErrInvalid means that nothing is known to have happened and the same request may be sent again.
+// Sync settles what a gate reports, all or none of req, durably before returning, and tells what has changed since the
+// gate's cursor. The caller has validated req. What is settled stays as it is: of a void and an unpaid report of one
+// operation the first wins, the void if one request has both, and every further one is acknowledged and changes
+// nothing. Any error but ErrInvalid means that nothing is known to have happened and the same request may be sent
+// again.
 //
-// A void reverses the debit of a granted operation, and keeps one that is not recorded from being debited later. An
-// unpaid operation that was granted is paid; otherwise the key's account is written off its cost, or as much of it
-// as fits under ledger.MaxCredits, and the operation will not be debited any more. For an unknown key, or halves of
-// two pairs, nobody can be written off.
+// A void reverses the debit of a granted operation, or ends the lease that it was granted, and keeps an operation that
+// is not recorded from being debited later. An unpaid operation that was granted is paid, from its lease if it has one;
+// otherwise the key's account is written off its cost, or as much of it as fits under ledger.MaxCredits, and the
+// operation will not be debited any more. For an unknown key, or halves of two pairs, nobody can be written off.
+//
+// A report of a lease that the VM does not have, or that is final, is answered LeaseDrop and moves nothing. One of a
+// lease that was closed without a final report is settled by the ledger's late rule and answered LeaseDrain until it is
+// final. Leases that are to be drained are named even if they were not reported.
 func (s *Store) Sync(ctx context.Context, req *api.SyncRequest) (api.SyncReply, error) {
 	reply := api.SyncReply{Acked: make([]string, 0, len(req.Void)+len(req.Unpaid))}
 	reply.Acked = append(reply.Acked, req.Void...)
@@ -28,22 +33,104 @@ func (s *Store) Sync(ctx context.Context, req *api.SyncRequest) (api.SyncReply, 
 		}
 		reply.Acked = append(reply.Acked, req.Unpaid[i].OpID)
 	}
-	if len(reply.Acked) == 0 {
-		return reply, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return api.SyncReply{}, err
 	}
-	return write(ctx, s, func(tx *writeTx) (api.SyncReply, error) {
-		for _, opID := range req.Void {
-			if err := tx.void(opID); err != nil {
-				return api.SyncReply{}, fmt.Errorf("void operation %s: %w", opID, err)
-			}
+	if len(reply.Acked) > 0 || len(req.Leases) > 0 || req.Usage != nil {
+		var err error
+		if reply.Leases, err = write(ctx, s, func(tx *writeTx) ([]api.LeaseAck, error) { return tx.settleSync(req, unpaid) }); err != nil {
+			return api.SyncReply{}, err
 		}
-		for i := range unpaid {
-			if err := unpaid[i].settle(tx); err != nil {
-				return api.SyncReply{}, fmt.Errorf("write off operation %s: %w", unpaid[i].opID, err)
-			}
+	}
+	if req.Usage != nil {
+		reply.UsageSeq = req.Usage.Seq
+	}
+	// As in Acquire: these are point reads.
+	quick := context.WithoutCancel(ctx)
+	if err := s.remind(quick, req, &reply); err != nil {
+		return api.SyncReply{}, err
+	}
+	if err := s.tell(quick, &reply, req.Cursor); err != nil {
+		return api.SyncReply{}, err
+	}
+	return reply, nil
+}
+
+// settleSync settles the leases first: a void of their operation then finds what was used.
+func (tx *writeTx) settleSync(req *api.SyncRequest, unpaid []unpaidOp) ([]api.LeaseAck, error) {
+	acks := make([]api.LeaseAck, 0, len(req.Leases))
+	for i := range req.Leases {
+		ack, err := tx.report(req, &req.Leases[i])
+		if err != nil {
+			return nil, err
 		}
-		return reply, nil
-	})
+		acks = append(acks, ack)
+	}
+	for _, opID := range req.Void {
+		if err := tx.void(opID); err != nil {
+			return nil, fmt.Errorf("void operation %s: %w", opID, err)
+		}
+	}
+	for i := range unpaid {
+		if err := unpaid[i].settle(tx); err != nil {
+			return nil, fmt.Errorf("write off operation %s: %w", unpaid[i].opID, err)
+		}
+	}
+	return acks, tx.countUsage(req)
+}
+
+// report settles one report, if the lease is that of the VM that reports.
+func (tx *writeTx) report(req *api.SyncRequest, r *api.LeaseReport) (api.LeaseAck, error) {
+	l, found, err := tx.lease(r.Lease)
+	if err != nil {
+		return api.LeaseAck{}, err
+	}
+	if !found || l.gate != req.Gate || l.boot != req.Boot {
+		tx.tally.Dropped++
+		return api.LeaseAck{Lease: r.Lease, Action: api.LeaseDrop}, nil
+	}
+	if err := tx.reportLease(&l, ledger.Credits(r.Used), r.Final); err != nil {
+		return api.LeaseAck{}, err
+	}
+	ack := api.LeaseAck{Lease: l.id, Used: int64(l.Used), Action: api.LeaseKeep}
+	switch {
+	case l.Final:
+		ack.Action = api.LeaseDrop
+	case l.draining || l.State == ledger.LeaseClosed:
+		ack.Action = api.LeaseDrain
+	}
+	return ack, nil
+}
+
+// remind adds the VM's leases that are to be drained and are not in reply yet: one that is not used is not reported.
+func (s *Store) remind(ctx context.Context, req *api.SyncRequest, reply *api.SyncReply) error {
+	room := api.MaxSyncLeases - len(reply.Leases)
+	if room <= 0 {
+		return nil
+	}
+	rows, err := s.reads[stmtDraining].QueryContext(ctx, req.Boot, req.Gate, api.MaxSyncLeases)
+	if err != nil {
+		return s.readError("leases", err)
+	}
+	defer rows.Close()
+	named := make(map[string]bool, len(reply.Leases))
+	for _, ack := range reply.Leases {
+		named[ack.Lease] = true
+	}
+	for room > 0 && rows.Next() {
+		ack := api.LeaseAck{Action: api.LeaseDrain}
+		if err := rows.Scan(&ack.Lease, &ack.Used); err != nil {
+			return s.readError("leases", err)
+		}
+		if !named[ack.Lease] {
+			reply.Leases = append(reply.Leases, ack)
+			room--
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.readError("leases", err)
+	}
+	return nil
 }
 
 func (tx *writeTx) void(opID string) error {
@@ -55,6 +142,8 @@ func (tx *writeTx) void(opID string) error {
 		return tx.record(opID, &operation{verdict: opVoided})
 	case op.verdict != opGranted:
 		return nil
+	case op.lease.ID != "":
+		return tx.endLease(opID, &op, opVoided, 0)
 	}
 	reversal, err := ledger.Void(ledger.Credits(op.lease.Credits))
 	if err != nil {
@@ -64,6 +153,25 @@ func (tx *writeTx) void(opID string) error {
 		return err
 	}
 	return tx.charge(&posting{accountID: op.lease.Account, move: reversal, keyID: op.lease.Key, opID: opID})
+}
+
+// endLease settles a granted operation whose answer the gate does not use: its lease ends with cost more credits used
+// than were reported.
+func (tx *writeTx) endLease(opID string, op *operation, to opVerdict, cost ledger.Credits) error {
+	l, found, err := tx.lease(op.lease.ID)
+	if err != nil {
+		return err
+	}
+	if found {
+		used, err := l.Used.Add(cost)
+		if err != nil {
+			return err
+		}
+		if err := tx.reportLease(&l, used, true); err != nil {
+			return err
+		}
+	}
+	return tx.settle(opID, opGranted, to, op.lease.Credits)
 }
 
 // charge applies p.move to the account's recorded balances.
@@ -80,12 +188,16 @@ func (tx *writeTx) charge(p *posting) error {
 	return err
 }
 
-func (tx *writeTx) balances(accountID string) (ledger.Balances, error) {
-	row, err := tx.Queries.Wallet(tx.ctx, accountID)
+// balances are an account's, with all that the batch has moved; sql.ErrNoRows if there is none.
+func (tx *writeTx) balances(accountID string) (b ledger.Balances, err error) {
+	if w := tx.wallets[accountID]; w != nil {
+		return w.now, nil
+	}
+	err = tx.row(stmtWallet, accountID).Scan(&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff)
 	if err != nil {
 		return ledger.Balances{}, fmt.Errorf("read wallet: %w", err)
 	}
-	return balancesOf(row), nil
+	return tx.know(accountID, b), nil
 }
 
 // unpaidOp is a request that was let through undecided, digested.
@@ -108,11 +220,14 @@ func (u *unpaidOp) settle(tx *writeTx) error {
 	if err != nil {
 		return err
 	}
+	if found && op.verdict == opGranted && op.lease.ID != "" {
+		return tx.endLease(u.opID, &op, opUnpaid, u.cost)
+	}
 	if found && op.verdict != opInsufficient {
 		return nil
 	}
 	if !found {
-		sub, err := u.credential.find(tx.rows, tx.now)
+		sub, err := tx.find(&u.credential)
 		if err != nil {
 			return fmt.Errorf("read key: %w", err)
 		}

@@ -30,40 +30,68 @@ var checks = []check{
 			UNION ALL SELECT account_id, bucket, NULL, delta FROM entries)
 		GROUP BY account_id, bucket HAVING count(balance) <> 1 OR sum(balance) <> coalesce(sum(delta), 0)`},
 
+	{"reserved is not what open leases hold", `SELECT account_id AS account, sum(reserved) AS reserved, sum(held) AS held
+		FROM (SELECT account_id, reserved, 0 AS held FROM wallets
+			UNION ALL SELECT account_id, 0, granted - used FROM leases WHERE state = 'open')
+		GROUP BY account_id HAVING sum(reserved) <> sum(held)`},
+
 	{"transaction does not sum to zero", `SELECT transaction_id AS txn, min(account_id) AS account, sum(delta) AS sum
 		FROM entries WHERE bucket <> 'written_off' GROUP BY transaction_id HAVING sum(delta) <> 0`},
 	{"transaction mixes what does not belong together", `SELECT transaction_id AS txn, count(*) AS entries,
 		count(DISTINCT account_id) AS accounts, count(DISTINCT kind) AS kinds, count(DISTINCT op_id) AS operations
 		FROM entries GROUP BY transaction_id
 		HAVING count(DISTINCT account_id) > 1 OR count(DISTINCT kind) > 1 OR count(DISTINCT op_id) > 1
-			OR count(DISTINCT key_id) > 1 OR count(*) <> CASE min(kind) WHEN 'unpaid' THEN 1 ELSE 2 END`},
+			OR count(DISTINCT key_id) > 1 OR count(DISTINCT lease_id) > 1
+			OR count(*) <> CASE min(bucket) WHEN 'written_off' THEN 1 ELSE 2 END`},
 	{"entry does not fit its kind", `SELECT id AS entry, account_id AS account, kind, bucket, delta, op_id AS op FROM entries
 		WHERE (bucket || CASE WHEN delta < 0 THEN '-' ELSE '+' END) NOT IN (
 				CASE kind WHEN 'top_up' THEN 'funding-' WHEN 'debit' THEN 'available-' WHEN 'void' THEN 'spent-'
+					WHEN 'reserve' THEN 'available-' WHEN 'use' THEN 'reserved-' WHEN 'release' THEN 'reserved-'
+					WHEN 'forfeit' THEN 'reserved-' WHEN 'late_use' THEN 'available-' WHEN 'late_refund' THEN 'spent-'
 					ELSE 'written_off+' END,
-				CASE kind WHEN 'debit' THEN 'spent+' WHEN 'unpaid' THEN 'written_off+' ELSE 'available+' END)
-			OR (kind = 'top_up') <> (op_id = '')`},
+				CASE kind WHEN 'debit' THEN 'spent+' WHEN 'reserve' THEN 'reserved+' WHEN 'use' THEN 'spent+'
+					WHEN 'forfeit' THEN 'spent+' WHEN 'late_use' THEN 'spent+' WHEN 'unpaid' THEN 'written_off+'
+					WHEN 'late_write_off' THEN 'written_off+' ELSE 'available+' END)
+			OR (kind = 'top_up') <> (op_id = '')
+			OR (kind IN ('top_up', 'debit', 'void', 'unpaid')) <> (lease_id = '')`},
 	{"running balance does not follow from the entries before it", `SELECT id AS entry, account_id AS account, bucket, balance,
 		running AS entries FROM (SELECT *, sum(delta) OVER (PARTITION BY account_id, bucket ORDER BY id) AS running
 			FROM entries) WHERE balance <> running`},
 	{"entry of an account that does not exist", `SELECT e.id AS entry, e.account_id AS account FROM entries e
 		LEFT JOIN accounts a ON a.id = e.account_id WHERE a.id IS NULL`},
 
-	{"operation and debit differ", settled("verdict = 'granted' OR (verdict = 'voided' AND credits > 0)",
+	{"operation and debit differ", settled("lease_id = '' AND (verdict = 'granted' OR (verdict = 'voided' AND credits > 0))",
 		"kind = 'debit' AND bucket = 'spent'")},
-	{"voided operation and its reversal differ", settled("verdict = 'voided' AND credits > 0",
+	{"voided operation and its reversal differ", settled("lease_id = '' AND verdict = 'voided' AND credits > 0",
 		"kind = 'void' AND bucket = 'available'")},
-	{"unpaid operation and what was written off differ", settled("verdict = 'unpaid' AND credits > 0",
+	{"unpaid operation and what was written off differ", settled("lease_id = '' AND verdict = 'unpaid' AND credits > 0",
 		"kind = 'unpaid' AND bucket = 'written_off'")},
+	{"operation and what was reserved differ", settled("lease_id <> ''", "kind = 'reserve' AND bucket = 'reserved'")},
+	{"operation of another lease than its entries", `SELECT op_id AS op, min(lease_id) AS lease, max(lease_id) AS other
+		FROM (SELECT op_id, lease_id FROM operations WHERE lease_id <> '' UNION ALL SELECT op_id, id FROM leases
+			UNION ALL SELECT op_id, lease_id FROM entries WHERE lease_id <> '')
+		GROUP BY op_id HAVING min(lease_id) <> max(lease_id)`},
 	{"operation was answered with another balance than its debit left", `SELECT op_id AS op, min(account_id) AS account,
 		sum(available) AS available, sum(balance) AS balance
 		FROM (SELECT op_id, account_id, available, NULL AS balance FROM operations
-			UNION ALL SELECT op_id, account_id, NULL, balance FROM entries WHERE kind = 'debit' AND bucket = 'available')
+			UNION ALL SELECT op_id, account_id, NULL, balance FROM entries
+				WHERE (kind = 'debit' OR kind = 'reserve') AND bucket = 'available')
 		GROUP BY op_id HAVING count(available) = 1 AND count(balance) = 1 AND sum(available) <> sum(balance)`},
 	{"operation of a key that does not exist", `SELECT o.op_id AS op, o.account_id AS account, o.key_id AS "key"
 		FROM operations o LEFT JOIN keys k ON k.id = o.key_id WHERE o.key_id <> '' AND k.id IS NULL`},
 	{"operation of another account than its key", `SELECT o.op_id AS op, o.account_id AS account, k.account_id AS owner,
 		o.key_id AS "key" FROM operations o JOIN keys k ON k.id = o.key_id WHERE k.account_id <> o.account_id`},
+
+	// A lease's row is deleted some time after it closed; its entries stay.
+	{"lease and its entries differ", leaseEntries("sum(leases) > 1 OR sum(reserved) <> sum(held) OR sum(leases) = 1 AND (sum(entries) = 0 " +
+		"OR sum(reserve) <> sum(granted) OR sum(spent) <> sum(charged) OR sum(memo) > sum(unpaid) " +
+		"OR min(account_id) <> max(account_id) OR min(key_id) <> max(key_id))")},
+	{"lease left more unpaid than was written off", `SELECT lease_id AS lease, account AS account, unpaid, memo
+		FROM (` + leaseEntries("sum(leases) = 1 AND sum(memo) < sum(unpaid)") + `)
+		WHERE (SELECT w.written_off FROM wallets w WHERE w.account_id = account) < 9007199254740991`},
+	{"lease of another account than its key", `SELECT l.id AS lease, l.account_id AS account, k.account_id AS owner,
+		l.key_id AS "key" FROM leases l LEFT JOIN keys k ON k.id = l.key_id
+		WHERE k.id IS NULL OR k.account_id <> l.account_id`},
 
 	{"key of an account that does not exist", `SELECT k.id AS "key", k.account_id AS account FROM keys k
 		LEFT JOIN accounts a ON a.id = k.account_id WHERE a.id IS NULL`},
@@ -84,6 +112,22 @@ var checks = []check{
 		LEFT JOIN keys k ON k.id = d.key_id WHERE k.id IS NULL`},
 	{"project of an account that does not exist", `SELECT p.id AS project, p.account_id AS account FROM projects p
 		LEFT JOIN accounts a ON a.id = p.account_id WHERE a.id IS NULL`},
+}
+
+// leaseEntries asks for the leases, and what their entries add up to, of which the condition holds.
+func leaseEntries(condition string) string {
+	return fmt.Sprintf(`SELECT lease_id, min(account_id) AS account, sum(leases) AS leases, sum(granted) AS granted,
+			sum(reserve) AS reserve, sum(held) AS held, sum(reserved) AS reserved, sum(charged) AS charged,
+			sum(spent) AS spent, sum(unpaid) AS unpaid, sum(memo) AS memo
+		FROM (SELECT id AS lease_id, account_id, key_id, 1 AS leases, 0 AS entries, granted,
+				CASE state WHEN 'open' THEN granted - used ELSE 0 END AS held, used + forfeited - unpaid AS charged, unpaid,
+				0 AS reserve, 0 AS reserved, 0 AS spent, 0 AS memo FROM leases
+			UNION ALL SELECT lease_id, account_id, key_id, 0, 1, 0, 0, 0, 0,
+				CASE WHEN kind = 'reserve' AND bucket = 'reserved' THEN delta ELSE 0 END,
+				CASE bucket WHEN 'reserved' THEN delta ELSE 0 END, CASE bucket WHEN 'spent' THEN delta ELSE 0 END,
+				CASE bucket WHEN 'written_off' THEN delta ELSE 0 END
+			FROM entries WHERE lease_id <> '')
+		GROUP BY lease_id HAVING %s`, condition)
 }
 
 // settled asks for operations and entries that contradict each other: every one of the operations has exactly one

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
@@ -37,11 +39,39 @@ func fullWorld(t *testing.T) *world {
 	w.mustSync(unpaid("boot-1-c", 500, "genrex", "lone 2"))
 	w.mustSync(unpaid("boot-1-e", 7, "genrex", "lone 2"))
 	w.mustSync(unpaid("boot-1-f", 7, "genrex", "absent"))
+	w.fillLeases()
 	w.verify()
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// fillLeases gives another account leases in every state: one open, one final, one voided, and two closed with late
+// reports, of which one could not be collected.
+func (w *world) fillLeases() {
+	w.Helper()
+	a := w.mustAccount(AccountActive)
+	w.mustKey(a.ID, "leased")
+	w.mustTopUp(a.ID, 200)
+	lease := func(op string) string { return w.mustAcquire(leaseOf("boot-1", op, "leased", 1, 20)).Lease.ID }
+	report := func(id string, used int64, final bool) {
+		w.mustSync(&api.SyncRequest{Leases: []api.LeaseReport{{Lease: id, Used: used, Final: final}}})
+	}
+	closed, late := lease("l1"), lease("l2")
+	w.clock.Advance(time.Hour)
+	if n, err := w.CloseExpired(context.Background(), 10); n != 2 || err != nil {
+		w.Fatalf("closed %d, %v", n, err)
+	}
+	report(late, 8, true)
+	final := lease("l3")
+	report(final, 4, true)
+	lease("l4")
+	w.mustSync(void("boot-1-l4"))
+	open := lease("l5")
+	report(open, 3, false)
+	w.mustAcquire(acquireOf("leased", "boot-1-rest", w.mustWallet(a.ID).Available))
+	report(closed, 2, true)
 }
 
 func TestVerifyCounts(t *testing.T) {
@@ -52,7 +82,7 @@ func TestVerifyCounts(t *testing.T) {
 	}
 	defer s.Close()
 	got, err := s.Verify(t.Context())
-	if err != nil || got.Accounts != 2 || got.Transactions != 7 || got.Entries != 12 || got.Operations != 6 ||
+	if err != nil || got.Accounts != 3 || got.Transactions != 22 || got.Entries != 41 || got.Operations != 12 ||
 		got.Problems != nil || got.Truncated {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -83,7 +113,7 @@ func damage(t *testing.T, path string, statements string) string {
 func TestVerifyFindsDamage(t *testing.T) {
 	w := fullWorld(t)
 	const copyEntry = `INSERT INTO entries SELECT account_id, id || 'x', transaction_id || 'x', kind, bucket, delta,
-		balance, key_id, op_id, reason, actor, created_us FROM entries WHERE `
+		balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE `
 	tests := []struct {
 		name, damage string
 		want         []string
@@ -146,6 +176,27 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"debit upside down", "UPDATE entries SET delta = -delta WHERE op_id = 'boot-1-a'", []string{"entry does not fit its kind", "kind=debit bucket=available delta=30 op=boot-1-a"}},
 		{"memo in a debit", "UPDATE entries SET bucket = 'written_off' WHERE op_id = 'boot-1-a' AND bucket = 'spent'",
 			[]string{"entry does not fit its kind", "kind=debit bucket=written_off"}},
+		{"more reserved than leased", "UPDATE wallets SET reserved = reserved + 1, available = available - 1 WHERE reserved > 0",
+			[]string{"reserved is not what open leases hold: account=acct_", "reserved=18 held=17"}},
+		{"usage of a lease raised", "UPDATE leases SET used = used + 1 WHERE state = 'open'",
+			[]string{"reserved is not what open leases hold", "reserved=17 held=16", "lease and its entries differ: lease_id=lease_"}},
+		{"lease closed alone", "UPDATE leases SET state = 'closed', closed_us = 1 WHERE state = 'open'",
+			[]string{"reserved is not what open leases hold", "reserved=17 held=0"}},
+		{"lease opened again", "UPDATE leases SET state = 'open' WHERE final = 1 AND used = 4", []string{"held=33"}},
+		{"open lease lost", "DELETE FROM leases WHERE state = 'open'", []string{"reserved=17 held=0", "lease and its entries differ"}},
+		{"lease of more credits", "UPDATE leases SET granted = 21, used = 4 WHERE state = 'open'", []string{"granted=21 reserve=20"}},
+		{"lease forged", "INSERT INTO leases SELECT 'lease_x', account_id, key_id, gate, boot, 'boot-1-x', granted, used, state, final, draining, forfeited, unpaid, created_us, ends_us, closes_us, closed_us FROM leases WHERE final = 1 AND used = 4",
+			[]string{"lease and its entries differ: lease_id=lease_x"}},
+		{"usage of a closed lease raised", "UPDATE leases SET used = used + 1 WHERE final = 1 AND used = 4", []string{"charged=5 spent=4"}},
+		{"late usage not paid", "UPDATE leases SET unpaid = unpaid + 1 WHERE used = 8", []string{"charged=7 spent=8"}},
+		{"late usage paid after all", "UPDATE leases SET unpaid = 0 WHERE unpaid = 2", []string{"charged=2 spent=0"}},
+		{"late write-off lost", "DELETE FROM entries WHERE kind = 'late_write_off'", []string{"lease left more unpaid than was written off: lease=lease_", "unpaid=2 memo=0"}},
+		{"late write-off raised", "UPDATE entries SET delta = 3 WHERE kind = 'late_write_off'", []string{"unpaid=2 memo=3"}},
+		{"operation of another lease", "UPDATE operations SET lease_id = 'lease_x' WHERE op_id = 'boot-1-l5'", []string{"operation of another lease than its entries: op=boot-1-l5"}},
+		{"operation of a lease lost", "DELETE FROM operations WHERE op_id = 'boot-1-l5'", []string{"operation and what was reserved differ: op=boot-1-l5", "expected=0 found=20"}},
+		{"lease of another key's account", "UPDATE leases SET account_id = (SELECT account_id FROM wallets WHERE spent = 30) WHERE state = 'open'",
+			[]string{"lease of another account than its key: lease=lease_", "lease and its entries differ"}},
+		{"entry of no lease", "UPDATE entries SET lease_id = '' WHERE kind = 'release'", []string{"entry does not fit its kind", "lease and its entries differ"}},
 		{"key of another account", "UPDATE keys SET account_id = (SELECT account_id FROM wallets WHERE spent = 0) WHERE project_id IS NOT NULL",
 			[]string{"key of a project that is not its account's: key=key_"}},
 		{"project lost", "DELETE FROM projects", []string{"key of a project that is not its account's: key=key_", "project=proj_"}},

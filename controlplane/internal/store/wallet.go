@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/internal/ledger"
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
@@ -28,15 +29,16 @@ type Entry struct {
 	ID            string
 	TransactionID string
 	AccountID     string
-	// Kind is "top_up", "debit", "void" or "unpaid"; Bucket "funding", "available", "reserved", "spent" or
-	// "written_off".
+	// Kind is one of ledger.Kinds(); Bucket is "funding", "available", "reserved", "spent" or "written_off".
 	Kind   string
 	Bucket string
 	// Delta is in credits; negative takes from the bucket.
 	Delta int64
-	// KeyID and OpID are empty unless a gate caused the transaction; Reason and Actor unless an admin did.
+	// KeyID and OpID are empty unless a gate caused the transaction, LeaseID unless a lease did; OpID is then that of the
+	// acquire. Reason and Actor are empty unless an admin caused it.
 	KeyID     string
 	OpID      string
+	LeaseID   string
 	Reason    string
 	Actor     string
 	CreatedAt time.Time
@@ -122,20 +124,22 @@ func (in *TopUp) check(idem *Idempotency) (ledger.Transaction, error) {
 
 // topUp returns the grant and the id of the entry that made it available.
 func (tx *writeTx) topUp(in TopUp, grant ledger.Transaction) (txn Transaction, entryID string, err error) {
-	row, err := tx.Queries.Wallet(tx.ctx, in.AccountID)
+	balances, err := tx.balances(in.AccountID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Transaction{}, "", fmt.Errorf("account: %w", ErrNotFound)
 	}
 	if err != nil {
-		return Transaction{}, "", fmt.Errorf("read wallet: %w", err)
+		return Transaction{}, "", err
 	}
-	balances := balancesOf(row)
 	next, err := balances.Apply(grant)
 	if err != nil {
 		return Transaction{}, "", err
 	}
 	p := posting{accountID: in.AccountID, move: grant, reason: in.Reason, actor: in.Actor}
 	done, err := tx.post(&p, balances, next)
+	if err == nil {
+		err = tx.change(api.ChangeCredits, in.AccountID)
+	}
 	if err != nil {
 		return Transaction{}, "", err
 	}
@@ -147,6 +151,9 @@ func (tx *writeTx) topUp(in TopUp, grant ledger.Transaction) (txn Transaction, e
 
 // granted rebuilds a top-up from its entry into the available bucket.
 func (tx *writeTx) granted(accountID, entryID string) (Transaction, error) {
+	if err := tx.flush(); err != nil {
+		return Transaction{}, err
+	}
 	row, err := tx.Entry(tx.ctx, queries.EntryParams{AccountID: accountID, ID: entryID})
 	if err != nil {
 		return Transaction{}, fmt.Errorf("read entry %s: %w", entryID, err)
@@ -157,18 +164,10 @@ func (tx *writeTx) granted(accountID, entryID string) (Transaction, error) {
 	}, nil
 }
 
-func balancesOf(row queries.Wallet) ledger.Balances {
-	return ledger.Balances{
-		Funding: ledger.Credits(row.Funding), Available: ledger.Credits(row.Available),
-		Reserved: ledger.Credits(row.Reserved), Spent: ledger.Credits(row.Spent),
-		WrittenOff: ledger.Credits(row.WrittenOff),
-	}
-}
-
 func entryOf(row queries.Entry) Entry {
 	return Entry{
 		ID: row.ID, TransactionID: row.TransactionID, AccountID: row.AccountID, Kind: row.Kind, Bucket: row.Bucket,
-		Delta: row.Delta, KeyID: row.KeyID, OpID: row.OpID, Reason: row.Reason, Actor: row.Actor,
+		Delta: row.Delta, KeyID: row.KeyID, OpID: row.OpID, LeaseID: row.LeaseID, Reason: row.Reason, Actor: row.Actor,
 		CreatedAt: fromMicros(row.CreatedUs),
 	}
 }

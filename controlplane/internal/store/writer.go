@@ -3,12 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
 
 // maxBatch bounds the jobs of one transaction, and with it how long the first of them waits.
@@ -27,19 +25,41 @@ type writer struct {
 	db    *sql.DB
 	stmts *statements
 	now   func() time.Time
-	newID func(prefix string) (string, error)
+	// steady is the clock of what lasts for a while: it never steps.
+	steady func() time.Time
+	terms  LeaseOptions
+	newID  func(prefix string) (string, error)
+	log    *slog.Logger
+	stats  counters
+	// maxBatch bounds the jobs of one transaction.
+	maxBatch int
+	// keys counts the batches that may have changed a key, its owners or what belongs to them, each after its end and
+	// before any of its jobs is answered or the next batch begins. So whoever loads it, reads a key from the database, and
+	// is in a batch that finds it at the same value, knows the key as it is.
+	keys atomic.Uint64
 
 	mu      sync.Mutex
 	waiting []*job
 	closed  bool
+	// failed is set once the disk has let the writer down: nothing is written any more. full is set while the disk is
+	// full; then nothing is tried before retry, by the steady clock.
+	failed error
+	full   bool
+	retry  time.Time
+	// dead is closed when failed is set.
+	dead chan struct{}
 	// wake holds a token if something was submitted, or the writer closed, since loop last looked.
 	wake chan struct{}
 	// stopped is closed when loop has returned.
 	stopped chan struct{}
 }
 
-func newWriter(db *sql.DB, now func() time.Time) *writer {
-	return &writer{db: db, now: now, newID: newID, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+func newWriter(db *sql.DB, opts Options) *writer {
+	return &writer{
+		db: db, now: opts.Now, steady: opts.Steady, terms: opts.Leases, newID: newID, log: opts.Log,
+		maxBatch: maxBatch,
+		dead:     make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
 }
 
 // write has the writer run fn and returns its result once that is durable. If ctx ends first, write returns its
@@ -68,15 +88,20 @@ func write[T any](ctx context.Context, s *Store, fn func(*writeTx) (T, error)) (
 	return out, nil
 }
 
-// submit queues j, or returns ErrClosed or the error of j's context.
+// submit queues j, or returns the error of j's context, ErrClosed, ErrDead, or ErrDiskFull while nothing can be written.
 func (w *writer) submit(j *job) error {
 	if err := j.ctx.Err(); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
+	switch {
+	case w.closed:
 		return ErrClosed
+	case w.failed != nil:
+		return w.failed
+	case w.full && w.steady().Before(w.retry):
+		return ErrDiskFull
 	}
 	w.waiting = append(w.waiting, j)
 	w.signal()
@@ -94,7 +119,7 @@ func (w *writer) signal() {
 func (w *writer) take() (batch []*job, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := min(len(w.waiting), maxBatch)
+	n := min(len(w.waiting), w.maxBatch)
 	batch = w.waiting[:n:n]
 	if w.waiting = w.waiting[n:]; len(w.waiting) == 0 {
 		w.waiting = nil
@@ -126,69 +151,4 @@ func (w *writer) stop() {
 	w.signal()
 	w.mu.Unlock()
 	<-w.stopped
-}
-
-// commit runs every job of the batch in one transaction and answers all of them after it ended. A job that
-// returns an error is undone alone. If the transaction cannot be begun, continued or committed, nothing of it
-// happened and every job gets that error, a refused one too: it was refused because of what is now undone.
-func (w *writer) commit(batch []*job) {
-	err := w.transact(batch)
-	for _, j := range batch {
-		if err != nil {
-			j.err = err
-		}
-		close(j.done)
-	}
-}
-
-func (w *writer) transact(batch []*job) error {
-	// No caller's context: one caller's hurry must not undo the others' work.
-	ctx := context.Background()
-	t, err := w.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin batch: %w", err)
-	}
-	tx := &writeTx{
-		Queries: queries.New(t), ctx: ctx, tx: t, prepared: w.stmts, newID: w.newID, now: w.now().UnixMicro(),
-	}
-	for _, j := range batch {
-		if j.err = j.ctx.Err(); j.err != nil {
-			continue
-		}
-		if err := tx.isolate(j); err != nil {
-			return errors.Join(fmt.Errorf("batch abandoned: %w", err), t.Rollback())
-		}
-	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit batch: %w", err)
-	}
-	return nil
-}
-
-// writeTx is the writer's open transaction. Jobs use it only while they run.
-type writeTx struct {
-	*queries.Queries
-	ctx      context.Context
-	tx       *sql.Tx
-	prepared *statements
-	bound    statements
-	newID    func(prefix string) (string, error)
-	// now is the time of the whole batch, in microseconds.
-	now int64
-}
-
-// isolate runs j inside a savepoint and leaves its error in j.err. It returns an error only if the transaction
-// cannot go on; some failures, such as a full disk, make SQLite roll all of it back, and then the savepoint is
-// gone.
-func (tx *writeTx) isolate(j *job) error {
-	if _, err := tx.exec(stmtSavepoint); err != nil {
-		return err
-	}
-	if j.err = j.run(tx); j.err != nil {
-		if _, err := tx.exec(stmtUndo); err != nil {
-			return errors.Join(j.err, err)
-		}
-	}
-	_, err := tx.exec(stmtRelease)
-	return err
 }

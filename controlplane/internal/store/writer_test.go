@@ -28,7 +28,11 @@ func newStepped(t *testing.T) *writer {
 			t.Errorf("close: %v", err)
 		}
 	})
-	w := newWriter(db, newClock().Now)
+	opts, err := Options{Now: newClock().Now}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWriter(db, opts)
 	if w.stmts, err = prepare(t.Context(), db, allStatements()...); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,13 @@ type Account struct {
 	UpdatedUs int64
 }
 
+type Change struct {
+	Seq       int64
+	Kind      string
+	ID        string
+	CreatedUs int64
+}
+
 type Entry struct {
 	AccountID     string
 	ID            string
@@ -26,6 +33,7 @@ type Entry struct {
 	Balance       int64
 	KeyID         string
 	OpID          string
+	LeaseID       string
 	Reason        string
 	Actor         string
 	CreatedUs     int64
@@ -66,6 +74,31 @@ type KeyDigest struct {
 	CreatedUs  int64
 }
 
+type Lease struct {
+	ID        string
+	AccountID string
+	KeyID     string
+	Gate      string
+	Boot      string
+	OpID      string
+	Granted   int64
+	Used      int64
+	State     string
+	Final     int64
+	Draining  int64
+	Forfeited int64
+	Unpaid    int64
+	CreatedUs int64
+	EndsUs    int64
+	ClosesUs  int64
+	ClosedUs  sql.NullInt64
+}
+
+type Meta struct {
+	Name  string
+	Value int64
+}
+
 type Operation struct {
 	OpID        string
 	RequestHash []byte
@@ -75,6 +108,10 @@ type Operation struct {
 	Credits     int64
 	Available   int64
 	CreatedUs   int64
+	LeaseID     string
+	TtlMs       int64
+	Cursor      int64
+	Epoch       int64
 }
 
 type Project struct {
@@ -96,6 +133,23 @@ type Token struct {
 	Role      string
 	Digest    []byte
 	CreatedUs int64
+}
+
+type Usage struct {
+	HourUs       int64
+	KeyID        string
+	Route        string
+	Conversation string
+	Requests     int64
+	Credits      int64
+	Refused      int64
+}
+
+type UsageBatch struct {
+	Gate      string
+	Boot      string
+	Seq       int64
+	UpdatedUs int64
 }
 
 type Wallet struct {

@@ -10,7 +10,7 @@ import (
 )
 
 const entries = `-- name: Entries :many
-SELECT account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id < ?2
+SELECT account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id < ?2
 ORDER BY id DESC LIMIT ?3
 `
 
@@ -39,6 +39,7 @@ func (q *Queries) Entries(ctx context.Context, arg EntriesParams) ([]Entry, erro
 			&i.Balance,
 			&i.KeyID,
 			&i.OpID,
+			&i.LeaseID,
 			&i.Reason,
 			&i.Actor,
 			&i.CreatedUs,
@@ -57,7 +58,7 @@ func (q *Queries) Entries(ctx context.Context, arg EntriesParams) ([]Entry, erro
 }
 
 const entry = `-- name: Entry :one
-SELECT account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id = ?2
+SELECT account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id = ?2
 `
 
 type EntryParams struct {
@@ -78,6 +79,7 @@ func (q *Queries) Entry(ctx context.Context, arg EntryParams) (Entry, error) {
 		&i.Balance,
 		&i.KeyID,
 		&i.OpID,
+		&i.LeaseID,
 		&i.Reason,
 		&i.Actor,
 		&i.CreatedUs,
