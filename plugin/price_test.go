@@ -76,19 +76,19 @@ func TestStrictOnSuccess(t *testing.T) {
 // charged for, and for all of it where the upstream was to say and did not.
 func TestHoldsOfStreamsWithoutAnAnswer(t *testing.T) {
 	endings := map[string]struct {
-		upstream testenv.Cluster
+		upstream testenv.Play
 		leave    bool
 	}{
-		"the client leaves":      {&testenv.Script{Cluster: says(200, "1"), Plan: testenv.Every(testenv.Play{Return: time.Second})}, true},
-		"the upstream is reset":  {&testenv.Script{Cluster: says(200, "1"), Plan: testenv.Every(testenv.Play{Reset: testenv.ResetAfter})}, false},
-		"the upstream is absent": {&testenv.Script{Cluster: says(200, "1"), Plan: testenv.Every(testenv.Play{Reset: testenv.ResetBefore})}, false},
-		"the route times out":    {&testenv.Script{Cluster: says(200, "1"), Plan: testenv.Every(testenv.Play{Lose: testenv.LoseReply})}, false},
+		"the client leaves":      {testenv.Play{Return: time.Second}, true},
+		"the upstream is reset":  {testenv.Play{Reset: testenv.ResetAfter}, false},
+		"the upstream is absent": {testenv.Play{Reset: testenv.ResetBefore}, false},
+		"the route times out":    {testenv.Play{Lose: testenv.LoseReply}, false},
 	}
 	underEveryProfile(t, func(t *testing.T, o testenv.Options) {
 		for name, end := range endings {
 			for price, spent := range map[string]int64{onSuccess: 0, fromUp: 9, fromBoth: 0} {
 				t.Run(name+", "+price, func(t *testing.T) {
-					o.Upstream = end.upstream
+					o.Upstream = &testenv.Script{Cluster: says(200, "1"), Plan: testenv.Every(end.upstream)}
 					g := newLeaseGate(t, controlplanetest.Options{}, o, nil, 1_000, `"scheme": "genrex", "cost": 3`, price)
 					x := g.Start(g.document())
 					g.Settle()
