@@ -3,6 +3,8 @@ package filter
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"strconv"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
@@ -21,34 +23,36 @@ type gate struct {
 	seq        uint64
 }
 
-// begin makes the gate's name and boot, before the first message.
-func (g *gate) begin() {
+// acquireFor makes the acquire of a decision to ask, under an operation id that no other request has.
+func (g *gate) acquireFor(d *access.Decision) *api.AcquireRequest {
 	if g.boot == "" {
 		g.boot = newBoot()
 		g.name = nodeID()
 	}
-}
-
-// opID returns an operation id that no other operation has.
-func (g *gate) opID() string {
-	g.begin()
 	g.seq++
-	return g.boot + "-" + strconv.FormatUint(g.seq, 10)
-}
-
-// request makes an acquire for d's request, under an operation id of its own.
-func (g *gate) request(d *access.Decision, mode api.Mode, want int64) *api.AcquireRequest {
-	op := g.opID()
-	return &api.AcquireRequest{
-		Gate: g.name, Boot: g.boot, OpID: op, Scheme: d.Route.Scheme.Name, Digests: d.Digests(),
-		Cost: d.Route.Cost, Want: want, Mode: mode,
+	r := &api.AcquireRequest{
+		Gate:   g.name,
+		Boot:   g.boot,
+		OpID:   g.boot + "-" + strconv.FormatUint(g.seq, 10),
+		Scheme: d.Route.Scheme.Name,
+		Cost:   d.Route.Cost,
+		Want:   d.Route.Cost,
+		Mode:   d.Route.Mode,
 	}
+	for _, digest := range d.Digests {
+		r.Digests = append(r.Digests, digest.Hex())
+	}
+	return r
 }
 
-// acquire sends req. If it returns nil, done is called once, later, unless the context that is active now is gone by
-// then: with the reply, or with nil and why there is none.
+// acquire sends req. If it returns nil, done is called once, later, unless the calling stream is gone by then:
+// with the reply, or with nil and why there is none.
 func (g *gate) acquire(req *api.AcquireRequest, done func(*api.AcquireReply, calloutFailure)) error {
-	return g.send(api.AcquirePath, req.AppendJSON(nil), g.controlPlane.TimeoutMillis, func(numHeaders, bodySize int) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("encode acquire: %w", err)
+	}
+	return g.send(api.AcquirePath, body, g.controlPlane.TimeoutMillis, func(numHeaders, bodySize int) {
 		done(readReply(req, numHeaders, bodySize))
 	})
 }
@@ -74,8 +78,8 @@ func readReply(req *api.AcquireRequest, numHeaders, bodySize int) (*api.AcquireR
 	if failure != calloutAnswered {
 		return nil, failure
 	}
-	reply, err := api.ParseAcquireReply(body)
-	if err != nil || reply.Validate(req) != nil {
+	var reply api.AcquireReply
+	if json.Unmarshal(body, &reply) != nil || reply.Validate(req) != nil {
 		return nil, calloutBody
 	}
 	return &reply, calloutAnswered

@@ -5,16 +5,10 @@
 //
 // # Who ends a paused stream?
 //
-// A stream is paused in one place, when it waits for an acquire, and ends in exactly one of resume or local response:
-// whatever becomes of the acquire, it wakes all that wait for it. Envoy sends a second local response of one stream
-// nowhere and then hangs (envoyproxy/envoy#28826), so nothing is called on a stream that has finished.
-//
-// # Why does the tick send acquires again?
-//
-// The SDK delivers the end of a callout to the context that sent it, and drops it once that is gone. A cold key's acquire
-// is sent by the first stream that needs it, because the next tick may be 100 ms away. If that stream leaves while others
-// wait, the tick sends the same operation again, from the plugin's context, which stays; the control plane answers it as
-// it did before. Renewals are sent by the tick from the beginning.
+// A stream is paused in one place, when its acquire has been dispatched, and ends in exactly one of resume or
+// local response: every branch of the callback goes through finish. Envoy sends a second local response of
+// one stream nowhere and then hangs (envoyproxy/envoy#28826), so nothing is called on a stream that has
+// finished.
 //
 // # Why is there no timer and no goroutine?
 //
@@ -24,7 +18,6 @@
 package filter
 
 import (
-	"crypto/rand"
 	"os"
 	"runtime"
 
@@ -39,51 +32,21 @@ import (
 // hundred streams keeps it flat (research/performance.md §1e).
 const yieldEvery = 100
 
-// maxFree bounds the contexts that wait to be used again.
-const maxFree = 1_024
-
 // plugin is the plugin context: one per VM and plugin configuration.
 type plugin struct {
 	types.DefaultPluginContext
-	config *access.Config
-	gate   gate
-	stats  *stats
-	// leases and usage are nil until the first request with a key, so that a VM that never serves is small.
-	leases *access.Leases
-	usage  *access.Usage
-	// acquires are under way; unsent are those of them, or ended ones, that the next tick has to send.
-	acquires, unsent []*acquire
-	reports          reports
-	syncs            syncs
-	streams          uint64
+	config  *access.Config
+	gate    gate
+	stats   *stats
+	settle  settlement
+	streams uint64
 	// quiet is how many ticks pass until the next warning about callouts.
 	quiet int
-	// headers, text and spare are memory that is used again: for a request's headers, a filter state or a number, contexts.
-	headers [][2]string
-	text    state
-	spare   []*stream
 }
 
 // NewPluginContext makes the context of one plugin configuration. The host calls it before OnPluginStart.
 func NewPluginContext(uint32) types.PluginContext {
-	return &plugin{headers: make([][2]string, 0, 64), text: make(state, 0, 512)}
-}
-
-// begin makes what the first request with a key needs.
-func (p *plugin) begin() {
-	if p.leases != nil {
-		return
-	}
-	var seed [16]byte
-	_, _ = rand.Read(seed[:]) // it never fails: it ends the VM instead
-	p.leases = access.NewLeases(access.Limits{}, seed)
-	p.usage = access.NewUsage(p.config.Labels(), seed)
-}
-
-// record sets the filter state of the stream that the host's calls are about.
-func (p *plugin) record(text state) {
-	p.text = text
-	text.set()
+	return &plugin{}
 }
 
 // OnPluginStart reads the configuration and refuses to start when it is not whole: Envoy then does not start,
@@ -112,7 +75,7 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 	p.config = config
 	p.gate = gate{controlPlane: config.ControlPlane, token: token}
 	p.stats = defineStats()
-	p.reports = reports{stats: p.stats}
+	p.settle = settlement{gate: &p.gate, stats: p.stats}
 	if err := proxywasm.SetTickPeriodMilliSeconds(tickMillis); err != nil {
 		proxywasm.LogCritical("tollgate: set tick period: " + err.Error())
 		return types.OnPluginStartStatusFailed
@@ -120,28 +83,12 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 	return types.OnPluginStartStatusOK
 }
 
-// OnTick does what no request waits for.
+// OnTick reports what has to be settled.
 func (p *plugin) OnTick() {
 	if p.quiet > 0 {
 		p.quiet--
 	}
-	if p.leases == nil {
-		return
-	}
-	t := now()
-	p.leases.Sweep(t)
-	p.sendAll(t)
-	p.sync(t)
-	p.stats.observe(p.leases.Counts())
-}
-
-// OnPluginDone takes what this VM holds out of the gauges. Nothing can be reported any more: Envoy cancels callouts when
-// the plugin's context ends.
-func (p *plugin) OnPluginDone() bool {
-	if p.leases != nil {
-		p.stats.leave()
-	}
-	return true
+	p.settle.tick()
 }
 
 // warnEveryTicks keeps a broken control plane from filling the log: one line in ten seconds.
@@ -153,8 +100,7 @@ func (p *plugin) warnOnce(f calloutFailure) {
 		return
 	}
 	p.quiet = warnEveryTicks
-	message := "tollgate: the control plane (cluster " + p.config.ControlPlane.Cluster + ") gave no decision: " +
-		calloutFailureNames[f]
+	message := "tollgate: the control plane (cluster " + p.config.ControlPlane.Cluster + ") gave no decision: " + calloutFailureNames[f]
 	if f == calloutUnauthorized {
 		message += "; is the gate token in " + p.config.ControlPlane.TokenEnv + " right?"
 	}
@@ -162,22 +108,8 @@ func (p *plugin) warnOnce(f calloutFailure) {
 }
 
 // NewHttpContext makes the context of one stream.
-func (p *plugin) NewHttpContext(id uint32) types.HttpContext {
-	last := len(p.spare) - 1
-	if last < 0 {
-		return &stream{plugin: p, id: id}
-	}
-	s := p.spare[last]
-	p.spare = p.spare[:last]
-	s.reuse(id)
-	return s
-}
-
-// free keeps the context of a stream that is done for another one.
-func (p *plugin) free(s *stream) {
-	if len(p.spare) < maxFree {
-		p.spare = append(p.spare, s)
-	}
+func (p *plugin) NewHttpContext(uint32) types.HttpContext {
+	return &stream{plugin: p}
 }
 
 // yield lets the collector's workers run, once in yieldEvery streams.
