@@ -3,8 +3,6 @@ package filter
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"strconv"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
@@ -48,11 +46,7 @@ func (g *gate) acquireFor(d *access.Decision) *api.AcquireRequest {
 // acquire sends req. If it returns nil, done is called once, later, unless the calling stream is gone by then:
 // with the reply, or with nil and why there is none.
 func (g *gate) acquire(req *api.AcquireRequest, done func(*api.AcquireReply, calloutFailure)) error {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return fmt.Errorf("encode acquire: %w", err)
-	}
-	return g.send(api.AcquirePath, body, g.controlPlane.TimeoutMillis, func(numHeaders, bodySize int) {
+	return g.send(api.AcquirePath, req.AppendJSON(nil), g.controlPlane.TimeoutMillis, func(numHeaders, bodySize int) {
 		done(readReply(req, numHeaders, bodySize))
 	})
 }
@@ -78,8 +72,8 @@ func readReply(req *api.AcquireRequest, numHeaders, bodySize int) (*api.AcquireR
 	if failure != calloutAnswered {
 		return nil, failure
 	}
-	var reply api.AcquireReply
-	if json.Unmarshal(body, &reply) != nil || reply.Validate(req) != nil {
+	reply, err := api.ParseAcquireReply(body)
+	if err != nil || reply.Validate(req) != nil {
 		return nil, calloutBody
 	}
 	return &reply, calloutAnswered

@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"encoding/json"
 	"slices"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
@@ -74,11 +73,7 @@ func (s *settlement) tick() {
 	if len(s.pending) == 0 || s.waiting {
 		return
 	}
-	body, err := json.Marshal(s.report())
-	if err == nil {
-		err = s.gate.send(api.SyncPath, body, syncTimeoutMillis, s.done)
-	}
-	if err != nil {
+	if err := s.gate.send(api.SyncPath, s.report().AppendJSON(nil), syncTimeoutMillis, s.done); err != nil {
 		s.failed("tollgate: report to the control plane: " + err.Error())
 		return
 	}
@@ -103,8 +98,8 @@ func (s *settlement) report() *api.SyncRequest {
 func (s *settlement) done(numHeaders, bodySize int) {
 	s.waiting = false
 	body, failure := readBody(numHeaders, bodySize, api.MaxSyncBytes)
-	var reply api.SyncReply
-	if failure != calloutAnswered || json.Unmarshal(body, &reply) != nil || len(reply.Acked) == 0 {
+	reply, err := api.ParseSyncReply(body)
+	if failure != calloutAnswered || err != nil || len(reply.Acked) == 0 {
 		s.failed("tollgate: report to the control plane: not acknowledged")
 		return
 	}
