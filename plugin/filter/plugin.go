@@ -6,9 +6,9 @@
 // # Who ends a paused stream?
 //
 // A stream is paused in one place, when its acquire has been dispatched, and ends in exactly one of resume or
-// local response: every branch of the callback goes through finish. Envoy sends a second local response of
-// one stream nowhere and then hangs (envoyproxy/envoy#28826), so nothing is called on a stream that has
-// finished.
+// local response: every branch of the callback goes through finish. What a second local response of one stream comes to
+// depends on when it is made: Envoy drops it, sends it in place of the first, or resets the stream; before 1.33 it hung
+// (envoyproxy/envoy#28826). So nothing is called on a stream that has finished.
 //
 // # Why is there no timer and no goroutine?
 //
