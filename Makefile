@@ -39,12 +39,12 @@ run: build ## start control plane, upstream and proxy, and print curl lines to t
 	@exec $(BUILD)/demo
 
 test: build unpatched ## build everything and run all tests
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 race: build unpatched ## the same under the race detector
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 20m ./...
 
-bench: wasm ## measure testenv: testenv/bench/RESULTS.md
+bench: wasm ## measure everything: testenv/bench/RESULTS.md
 	$(GO) run ./testenv/bench -wasm $(WASM)
 
 check: format vet staticcheck imports tidy race ## format, vet, staticcheck, imports, go.mod, tests under -race, clean tree

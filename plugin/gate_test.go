@@ -21,17 +21,21 @@ const (
 	wasmLimitBytes = 4_000_000
 )
 
+// testConfig takes every price by an acquire of its own; leasing changes that.
 const testConfig = `{
   "control_plane": {"cluster": "tollgate", "token_env": "TOLLGATE_GATE_TOKEN", "timeout_ms": 500},
   "schemes": {"genrex": {"preset": "genrex"}, "vexrail": {"preset": "vexrail"}},
   "routes": [
     {"path": "/healthz", "auth": "none"},
-    {"path": "/v1/chat/completions", "scheme": "vexrail", "cost": 1},
-    {"path": "/v1/models", "scheme": "vexrail", "cost": 0},
-    {"prefix": "/v1/free/", "scheme": "genrex", "cost": 0},
-    {"prefix": "/v1/document/", "scheme": "genrex", "cost": 3}
+    {"path": "/v1/chat/completions", "mode": "strict", "scheme": "vexrail", "cost": 1},
+    {"path": "/v1/models", "mode": "strict", "scheme": "vexrail", "cost": 0},
+    {"prefix": "/v1/free/", "mode": "strict", "scheme": "genrex", "cost": 0},
+    {"prefix": "/v1/document/", "mode": "strict", "scheme": "genrex", "cost": 3}
   ]
 }`
+
+// leasing are the changes that make testConfig's routes as they are by default.
+var leasing = []string{`"mode": "strict", `, ""}
 
 // tollgate is a compiled filter with testConfig, changed by pairs of text to replace.
 func tollgate(t testing.TB, path, token string, changes ...string) testenv.Plugin {
@@ -43,14 +47,16 @@ func tollgate(t testing.TB, path, token string, changes ...string) testenv.Plugi
 	}
 }
 
-// hostOf runs the filter in front of cp, on one clock with it. Calls between the two go as plan says; nil delivers them.
+// hostOf runs the filter in front of cp, whose clock goes as the host's monotonic one does. Calls between the two go as plan says; nil delivers them.
 func hostOf(t testing.TB, cp *controlplanetest.ControlPlane, o testenv.Options, plan testenv.Plan, changes ...string) *testenv.Host {
 	t.Helper()
 	clock, gate := testenv.NewClock(cp.Clock.Now()), cp.GateHandler()
+	last := clock.Monotonic()
 	o.Clock, o.Node = clock, testenv.Node{ID: "edge-1"}
 	o.Clusters = map[string]testenv.Cluster{"tollgate": &testenv.Script{Plan: plan, Cluster: testenv.HandlerCluster(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			cp.Clock.Set(clock.Now())
+			cp.Clock.Advance(clock.Monotonic() - last)
+			last = clock.Monotonic()
 			gate.ServeHTTP(w, r)
 		}))}}
 	return testenv.New(t, o, tollgate(t, wasmPath, cp.GateToken, changes...))
@@ -63,15 +69,23 @@ type gate struct {
 	account, project string
 	key              controlplanetest.Key
 	pair             controlplanetest.Pair
+	// plugin is the filter that the host began with.
+	plugin testenv.Plugin
 }
 
 func newGate(t testing.TB, o testenv.Options, plan testenv.Plan, changes ...string) *gate {
 	t.Helper()
-	cp := controlplanetest.New(t)
+	return newGateOf(t, controlplanetest.Options{}, o, plan, changes...)
+}
+
+func newGateOf(t testing.TB, c controlplanetest.Options, o testenv.Options, plan testenv.Plan, changes ...string) *gate {
+	t.Helper()
+	cp := controlplanetest.NewWith(t, c)
 	g := &gate{cp: cp, account: cp.MustAccount(t, "active", 10)}
 	g.key, g.project = cp.MustKey(t, g.account), cp.MustProject(t, g.account, "verified")
 	g.pair = cp.MustPair(t, g.project)
 	g.Host = hostOf(t, cp, o, plan, changes...)
+	g.plugin = tollgate(t, wasmPath, cp.GateToken, changes...)
 	return g
 }
 
@@ -84,6 +98,15 @@ func underEveryProfile(t *testing.T, test func(t *testing.T, o testenv.Options))
 			test(t, testenv.Options{Profile: p})
 		})
 	}
+}
+
+// underEveryMode is underEveryProfile, with the changes for each mode of taking credits.
+func underEveryMode(t *testing.T, test func(t *testing.T, o testenv.Options, changes []string)) {
+	underEveryProfile(t, func(t *testing.T, o testenv.Options) {
+		for mode, changes := range map[string][]string{"strict": nil, "lease": leasing} {
+			t.Run(mode, func(t *testing.T) { test(t, o, changes) })
+		}
+	})
 }
 
 // document is the request of the genrex page with the given headers, chat that of the vexrail page.
@@ -124,8 +147,8 @@ func (g *gate) checkWallet(t testing.TB, available, spent, writtenOff int64) {
 	}
 }
 
-// reports are the syncs that the filter has sent.
-func (g *gate) reports(t testing.TB) []api.SyncRequest {
+// syncs are the syncs that the filter has sent.
+func (g *gate) syncs(t testing.TB) []api.SyncRequest {
 	t.Helper()
 	var all []api.SyncRequest
 	for _, c := range g.Callouts() {
@@ -136,7 +159,19 @@ func (g *gate) reports(t testing.TB) []api.SyncRequest {
 	return all
 }
 
-// settle lets enough time pass for every report to be repeated, and holds that there were n of them in all.
+// reports are what the filter has reported of operations.
+func (g *gate) reports(t testing.TB) []api.SyncRequest {
+	t.Helper()
+	var all []api.SyncRequest
+	for _, r := range g.syncs(t) {
+		if len(r.Void)+len(r.Unpaid) > 0 {
+			all = append(all, api.SyncRequest{Gate: r.Gate, Boot: r.Boot, Void: r.Void, Unpaid: r.Unpaid})
+		}
+	}
+	return all
+}
+
+// settle lets enough time pass for every report to be repeated, and holds that operations were reported n times in all.
 func (g *gate) settle(t testing.TB, n int) []api.SyncRequest {
 	t.Helper()
 	g.Advance(settled)

@@ -24,7 +24,7 @@ func TestAGoodKeyOpensTheGate(t *testing.T) {
 				"authorization": "", "x-api-key": "", "x-tollgate-admin": "", "content-type": "application/json",
 				"x-tollgate-account-id": g.account, "x-tollgate-key-id": g.key.ID, "x-tollgate-cost": "3",
 			}
-			want.FilterState = map[string]string{"wasm.tollgate": "decision=allow scheme=genrex account=" + g.account + " key=" + g.key.ID + " cost=3"}
+			want.FilterState = map[string]string{"wasm.tollgate": "decision=allow scheme=genrex account=" + g.account + " key=" + g.key.ID + " cost=3 mode=strict"}
 			want.Metrics = map[string]int64{"tollgate.allowed": 1, "tollgate.callouts": 1, "tollgate.credits": 3}
 			g.Check(t, document(credential, testenv.Header{"x-tollgate-account-id", "acct_spoofed"}, testenv.Header{"x-tollgate-admin", "yes"}), want)
 		}
@@ -50,8 +50,8 @@ func TestTheSecretStaysInTheFilter(t *testing.T) {
 
 // Every row of the genrex table, with a real key in each state.
 func TestGenrexRows(t *testing.T) {
-	underEveryProfile(t, func(t *testing.T, o testenv.Options) {
-		g := newGate(t, o, nil)
+	underEveryMode(t, func(t *testing.T, o testenv.Options, changes []string) {
+		g := newGate(t, o, nil, changes...)
 		key := g.key.Secret
 		revoked, inactive := g.cp.MustKey(t, g.account), g.cp.MustKey(t, g.account)
 		g.cp.MustRevokeKey(t, revoked.ID)

@@ -28,9 +28,9 @@ const killConfig = `{
   "control_plane": {"cluster": "tollgate", "timeout_ms": 300},
   "schemes": {"genrex": {"preset": "genrex"}, "vexrail": {"preset": "vexrail"}},
   "routes": [
-    {"path": "/v1/chat/completions", "scheme": "vexrail", "cost": 1},
-    {"path": "/v1/document/create", "scheme": "genrex", "cost": 1},
-    {"path": "/v1/document/trusted", "scheme": "genrex", "cost": 1, "failure_mode": "allow"},
+    {"path": "/v1/chat/completions", "mode": "strict", "scheme": "vexrail", "cost": 1},
+    {"path": "/v1/document/create", "mode": "strict", "scheme": "genrex", "cost": 1},
+    {"path": "/v1/document/trusted", "mode": "strict", "scheme": "genrex", "cost": 1, "failure_mode": "allow"},
     {"path": "/healthz", "auth": "none"}
   ]
 }`

@@ -27,8 +27,8 @@ func TestREADMEListsEveryRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	denials := []*access.Denial{
-		config.Check([][2]string{{":path", "//"}}).Denial,
-		config.Check([][2]string{{":path", "/nowhere"}}).Denial,
+		decide(config, [][2]string{{":path", "//"}}).Denial,
+		decide(config, [][2]string{{":path", "/nowhere"}}).Denial,
 	}
 	for _, r := range apikey.Reasons {
 		if r != apikey.KeyPairMismatch && r != apikey.DomainNotVerified {

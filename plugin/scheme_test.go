@@ -33,13 +33,21 @@ const thirdSchemes = `{
 
 func TestAThirdSchemeNeedsNoCode(t *testing.T) {
 	t.Parallel()
+	for mode, changes := range map[string][]string{"strict": nil, "lease": leasing} {
+		t.Run(mode, func(t *testing.T) { testThirdScheme(t, changes) })
+	}
+}
+
+func testThirdScheme(t *testing.T, changes []string) {
+	t.Helper()
 	schemes, err := apikey.ParseSchemes([]byte(thirdSchemes))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cp := controlplanetest.NewWithSchemes(t, schemes)
-	h := hostOf(t, cp, testenv.Options{}, nil, testConfig, `{"control_plane": {"cluster": "tollgate"}, "schemes": `+thirdSchemes+`, "routes": [
-	  {"path": "/acme", "scheme": "acme", "cost": 2}, {"path": "/duo", "scheme": "duo", "cost": 0}]}`)
+	config := strings.NewReplacer(changes...).Replace(`{"control_plane": {"cluster": "tollgate"}, "schemes": ` + thirdSchemes + `, "routes": [
+	  {"path": "/acme", "mode": "strict", "scheme": "acme", "cost": 2}, {"path": "/duo", "scheme": "duo", "cost": 0}]}`)
+	h := hostOf(t, cp, testenv.Options{}, nil, testConfig, config)
 	key := cp.MustKeyOf(t, "acme", cp.MustAccount(t, "active", 3))
 	pair := cp.MustKeyOf(t, "duo", cp.MustProject(t, cp.MustAccount(t, "active", 0), "unverified"))
 	acme := func(secret string) testenv.Request {

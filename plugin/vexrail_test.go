@@ -29,8 +29,8 @@ func TestAGoodPairOpensTheGate(t *testing.T) {
 
 // Every row of the vexrail table, with a real pair in each state.
 func TestVexrailRows(t *testing.T) {
-	underEveryProfile(t, func(t *testing.T, o testenv.Options) {
-		g := newGate(t, o, nil)
+	underEveryMode(t, func(t *testing.T, o testenv.Options, changes []string) {
+		g := newGate(t, o, nil, changes...)
 		cp, pk, sk := g.cp, public(g.pair.Publishable), private(g.pair.Secret)
 		other, revoked, inactive := cp.MustPair(t, g.project), cp.MustPair(t, g.project), cp.MustPair(t, g.project)
 		cp.MustRevokeKey(t, revoked.ID)

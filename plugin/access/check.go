@@ -22,23 +22,31 @@ const (
 	Answer
 )
 
-// Decision is the verdict on one request. The zero value refuses with no denial set; Check never returns it.
+// Decision is the verdict on one request. The zero value refuses with no denial set; Check never leaves it so.
 type Decision struct {
 	Action Action
 	// Denial is set when Action is Refuse.
 	Denial *Denial
 	// Route is set unless no route was found.
 	Route *Route
-	// Digests are SHA-256 of each part of the key that was offered, set when Action is Ask.
-	Digests []apikey.Digest
-	// Edits are made to the request headers before it goes upstream, whatever Judge says later.
+	// Parts are the secrets of the key that was offered, in the order of the scheme's formats, set when Action is Ask.
+	Parts [2]string
+	// Edits are made to the request headers before it goes upstream, whatever is decided later.
 	Edits Edits
-	// Conversation says what became of the scheme's conversation header.
-	Conversation Conversation
+	// Conversation says what became of the scheme's conversation header; ConversationID is its value if it passed.
+	Conversation   Conversation
+	ConversationID string
 	// Answer is the response to a preflight, set when Action is Answer: status 204 and these headers.
 	Answer [][2]string
-	// Unpaid: the request passes although nobody could decide, and has to be reported.
-	Unpaid bool
+}
+
+// Digests are SHA-256 of each of d's parts, in the order of the scheme's formats, in lower-case hex.
+func (d *Decision) Digests() []string {
+	var digests []string
+	for i := range d.Route.Scheme.Formats() {
+		digests = append(digests, apikey.DigestOf(d.Parts[i]).Hex())
+	}
+	return digests
 }
 
 // Conversation is what became of a request's conversation header.
@@ -77,40 +85,41 @@ const (
 )
 
 // Check reads the headers of one request, pseudo-headers included, in the order and spelling in which the
-// proxy has them, and decides what to do. It keeps no reference to them beyond the strings in the result.
-func (c *Config) Check(headers [][2]string) Decision {
+// proxy has them, and decides what to do. It overwrites d and reuses its memory: for a request with a key it allocates
+// nothing once d has served a few. d refers to strings of headers.
+func (c *Config) Check(d *Decision, headers [][2]string) {
+	*d = Decision{Edits: Edits{Remove: d.Edits.Remove[:0]}}
 	t := readTarget(headers)
 	path, ok := routePath(t.path)
 	if !ok {
-		return Decision{Denial: badPath}
+		d.Denial = badPath
+		return
 	}
-	if d, ok := c.preflight(t, path, headers); ok {
-		return d
+	if t.method == "OPTIONS" && c.preflight(d, t, path, headers) {
+		return
 	}
-	route := c.route(t.method, path)
-	if route == nil {
-		return Decision{Denial: noRoute}
-	}
-	d := Decision{Route: route}
+	d.Route = c.route(t.method, path)
 	switch {
-	case route.Scheme == nil && !t.authorityOK:
+	case d.Route == nil:
+		d.Denial = noRoute
+	case d.Route.Scheme == nil && !t.authorityOK:
 		d.Denial = badAuthority
-	case route.Scheme == nil:
+	case d.Route.Scheme == nil:
 		d.Action = Pass
 		d.Edits = c.editsForOpenRoute(headers)
 	case !t.authorityOK:
-		d.Denial = route.Scheme.Denial(apikey.InvalidRequest)
+		d.Denial = d.Route.Scheme.Denial(apikey.InvalidRequest)
 	default:
-		c.authenticate(&d, headers)
+		c.authenticate(d, headers)
 	}
-	return d
 }
 
 // authenticate reads the one key that the headers offer for the scheme of d's route.
 func (c *Config) authenticate(d *Decision, headers [][2]string) {
 	scheme := d.Route.Scheme
 	found := credentials{scheme: scheme}
-	for _, h := range headers {
+	for i := range headers {
+		h := &headers[i]
 		name := canonicalName(h[0])
 		found.add(name, h[0], h[1])
 		if c.private(name) {
@@ -123,9 +132,7 @@ func (c *Config) authenticate(d *Decision, headers [][2]string) {
 		return
 	}
 	d.Action = Ask
-	for i := range scheme.Formats() {
-		d.Digests = append(d.Digests, apikey.DigestOf(parts[i]))
-	}
+	d.Parts = parts
 	d.converse(headers)
 }
 
@@ -136,20 +143,24 @@ func (d *Decision) converse(headers [][2]string) {
 	if name == "" {
 		return
 	}
-	var seen [][2]string
-	for _, h := range headers {
-		if canonicalName(h[0]) == name {
-			seen = append(seen, h)
+	seen, last := 0, 0
+	for i := range headers {
+		if canonicalName(headers[i][0]) == name {
+			seen++
+			last = i
 		}
 	}
 	switch {
-	case len(seen) == 0:
-	case len(seen) == 1 && seen[0][0] == name && validConversation(seen[0][1]):
+	case seen == 0:
+	case seen == 1 && headers[last][0] == name && validConversation(headers[last][1]):
 		d.Conversation = ConversationPassed
+		d.ConversationID = headers[last][1]
 	default:
 		d.Conversation = ConversationRemoved
-		for _, h := range seen {
-			d.Edits.remove(h[0])
+		for i := range headers {
+			if canonicalName(headers[i][0]) == name {
+				d.Edits.remove(headers[i][0])
+			}
 		}
 	}
 }
@@ -163,36 +174,17 @@ func validConversation(id string) bool {
 	return id != "" && len(id) <= maxConversationLen
 }
 
-// Judge turns the control plane's reply to a request that Check said to Ask about into Pass or Refuse. A nil
-// reply means that nobody could decide.
-func (d *Decision) Judge(reply *api.AcquireReply) Decision {
-	out := Decision{Route: d.Route}
-	var reason apikey.Reason
-	switch {
-	case reply == nil:
-		reason = apikey.Unavailable
-	case reply.Verdict == api.Granted && reply.Lease != nil:
-		out.Action = Pass
-		out.Edits.Add = identity(reply.Lease, d.Route.costText)
-		return out
-	default:
-		reason = reasonOf(reply.Verdict)
-	}
-	if reason == apikey.Unavailable && d.Route.FailOpen {
-		out.Action = Pass
-		out.Unpaid = true
-		return out
-	}
-	out.Denial = d.Route.Scheme.Denial(reason)
-	return out
-}
+// Denial returns the refusal of a request on r, a route with a scheme, by a verdict that denies. A verdict that nobody
+// gave, or nobody knows, is "".
+func (r *Route) Denial(v api.Verdict) *Denial { return r.Scheme.Denial(reasonOf(v)) }
 
-func identity(lease *api.Lease, cost string) [][2]string {
-	headers := [][2]string{{HeaderAccount, lease.Account}, {HeaderKey, lease.Key}, {HeaderCost, cost}}
-	if lease.Project != "" {
-		headers = append(headers, [2]string{HeaderProject, lease.Project})
+// Undecided returns the refusal of a request on r, a route with a scheme, that nobody can decide upon, or nil if r lets
+// it pass; it has to be reported as unpaid then.
+func (r *Route) Undecided() *Denial {
+	if r.FailOpen {
+		return nil
 	}
-	return headers
+	return r.Scheme.Denial(apikey.Unavailable)
 }
 
 // target is where a request wants to go.

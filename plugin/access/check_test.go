@@ -3,10 +3,12 @@ package access
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/tollgate/tollgate/controlplane/api"
@@ -76,9 +78,9 @@ func TestCredentialRules(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := c.Check(request("/v1/document/create", tt.headers...))
+			d := check(c, request("/v1/document/create", tt.headers...))
 			if tt.want == ask {
-				if d.Action != Ask || len(d.Digests) != 1 || d.Digests[0] != apikey.DigestOf(goodKey) {
+				if d.Action != Ask || d.Parts != [2]string{goodKey} || !slices.Equal(d.Digests(), []string{apikey.DigestOf(goodKey).Hex()}) {
 					t.Errorf("Check = %+v, want to ask for the good key", d)
 				}
 				return
@@ -87,6 +89,29 @@ func TestCredentialRules(t *testing.T) {
 				t.Errorf("Check = %+v, want a refusal for %s", d, tt.want)
 			}
 		})
+	}
+}
+
+// check is what c decides on headers.
+func check(c *Config, headers [][2]string) Decision {
+	var d Decision
+	c.Check(&d, headers)
+	return d
+}
+
+// A decision that is used again knows nothing of the request before, and costs no memory.
+func TestADecisionIsUsedAgain(t *testing.T) {
+	c := mustConfig(t, goodConfig)
+	good := request("/v1/document/create", [2]string{"x-api-key", goodKey}, [2]string{"x-tollgate-cost", "0"}, [2]string{"accept", "*/*"})
+	var d Decision
+	for _, headers := range [][][2]string{good, request("//"), good, request("/healthz"), request("/v1/document/x"), good} {
+		c.Check(&d, headers)
+		if diff := cmp.Diff(check(c, headers), d, cmp.AllowUnexported(Route{}), cmpopts.EquateEmpty(), cmp.Comparer(func(a, b *Scheme) bool { return a == b })); diff != "" {
+			t.Fatalf("a fresh decision and this one differ (-fresh +again):\n%s", diff)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { c.Check(&d, good) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -102,7 +127,7 @@ func TestEverySpellingOfAPathIsOneRoute(t *testing.T) {
 				b.WriteByte(r)
 			}
 		}
-		d := c.Check([][2]string{{":method", "POST"}, {":path", b.String()}, {":authority", "a"}})
+		d := check(c, [][2]string{{":method", "POST"}, {":path", b.String()}, {":authority", "a"}})
 		if d.Route != c.Routes[2] {
 			t.Fatalf("%q is not on the route: %+v", b.String(), d)
 		}
@@ -115,7 +140,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add("/v1/document/x", "authorization", "Bearer "+goodKey, "x-api-key", "")
 	f.Add("/v1/document/%2e%2e/x", "x_api_key", goodKey, ":authority", "a")
 	f.Fuzz(func(t *testing.T, path, n1, v1, n2, v2 string) {
-		d := c.Check(request(path, [2]string{n1, v1}, [2]string{n2, v2}))
+		d := check(c, request(path, [2]string{n1, v1}, [2]string{n2, v2}))
 		switch d.Action {
 		case Ask:
 			if !strings.Contains(v1, "grx_sk_") && !strings.Contains(v2, "grx_sk_") {
@@ -131,7 +156,7 @@ func FuzzCheck(f *testing.F) {
 
 func TestEditsOnARouteWithAScheme(t *testing.T) {
 	c := mustConfig(t, goodConfig)
-	d := c.Check(request("/v1/document/create",
+	d := check(c, request("/v1/document/create",
 		[2]string{"x-api-key", goodKey}, [2]string{"accept", "*/*"},
 		[2]string{"x-tollgate-key-id", "spoofed"}, [2]string{"X_Tollgate_Cost", "0"}))
 	if d.Action != Ask {
@@ -144,7 +169,7 @@ func TestEditsOnARouteWithAScheme(t *testing.T) {
 
 func TestEditsOnAnOpenRoute(t *testing.T) {
 	c := mustConfig(t, goodConfig)
-	d := c.Check(request("/healthz",
+	d := check(c, request("/healthz",
 		[2]string{"authorization", "Basic dXNlcjpwYXNz"}, [2]string{"authorization", "Bearer " + goodKey},
 		[2]string{"x-api-key", "somebody-else's"}, [2]string{"x-tollgate-account-id", "spoofed"}))
 	want := Edits{
@@ -156,46 +181,37 @@ func TestEditsOnAnOpenRoute(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
+func TestRefusals(t *testing.T) {
 	c := mustConfig(t, goodConfig)
-	asked := c.Check(request("/v1/document/create", [2]string{"x-api-key", goodKey}))
 	tests := []struct {
-		name   string
-		reply  *api.AcquireReply
-		status uint32
-		code   string
+		verdict api.Verdict
+		status  uint32
+		code    string
 	}{
-		{"no reply", nil, 503, "SERVICE_UNAVAILABLE"},
-		{"unknown verdict", &api.AcquireReply{Verdict: "maybe"}, 503, "SERVICE_UNAVAILABLE"},
-		{"granted without a lease", &api.AcquireReply{Verdict: api.Granted}, 503, "SERVICE_UNAVAILABLE"},
-		{"unknown key", &api.AcquireReply{Verdict: api.UnknownKey}, 401, "INVALID_API_KEY"},
-		{"inactive key", &api.AcquireReply{Verdict: api.InactiveKey}, 401, "INVALID_API_KEY"},
-		{"account", &api.AcquireReply{Verdict: api.AccountNotActive}, 403, "ACCOUNT_DISABLED"},
-		{"credits", &api.AcquireReply{Verdict: api.InsufficientCredits}, 402, "INSUFFICIENT_CREDITS"},
-		{"voided", &api.AcquireReply{Verdict: api.Voided}, 503, "SERVICE_UNAVAILABLE"},
+		{"", 503, "SERVICE_UNAVAILABLE"},
+		{"maybe", 503, "SERVICE_UNAVAILABLE"},
+		{api.UnknownKey, 401, "INVALID_API_KEY"},
+		{api.InactiveKey, 401, "INVALID_API_KEY"},
+		{api.AccountNotActive, 403, "ACCOUNT_DISABLED"},
+		{api.InsufficientCredits, 402, "INSUFFICIENT_CREDITS"},
+		{api.Voided, 503, "SERVICE_UNAVAILABLE"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			d := asked.Judge(tt.reply)
-			if d.Action != Refuse || d.Denial.Status != tt.status || !strings.Contains(string(d.Denial.Body), `"code":"`+tt.code+`"`) {
-				t.Errorf("Judge = %+v (%s)", d, d.Denial.Body)
-			}
-		})
+		if d := c.Routes[2].Denial(tt.verdict); d.Status != tt.status || !strings.Contains(string(d.Body), `"code":"`+tt.code+`"`) {
+			t.Errorf("%q: %+v (%s)", tt.verdict, d, d.Body)
+		}
 	}
-	granted := asked.Judge(&api.AcquireReply{Verdict: api.Granted, Lease: &api.Lease{Credits: 3, Account: "acct_1", Key: "key_1"}})
-	want := [][2]string{{"x-tollgate-account-id", "acct_1"}, {"x-tollgate-key-id", "key_1"}, {"x-tollgate-cost", "3"}}
-	if diff := cmp.Diff(want, granted.Edits.Add); granted.Action != Pass || diff != "" {
-		t.Errorf("granted: action %d, added (-want +got):\n%s", granted.Action, diff)
+	open := mustConfig(t, strings.Replace(goodConfig, `"cost": 3`, `"cost": 3, "failure_mode": "allow"`, 1))
+	if closed, open := c.Routes[2].Undecided(), open.Routes[2].Undecided(); closed.Status != 503 || open != nil {
+		t.Errorf("undecided: %+v where it is refused, %+v where it passes", closed, open)
 	}
 }
 
 // A client must not learn from the answer whether a key exists.
 func TestMalformedAndUnknownKeysLookTheSame(t *testing.T) {
 	c := mustConfig(t, goodConfig)
-	malformed := c.Check(request("/v1/document/create", [2]string{"x-api-key", "nonsense"}))
-	asked := c.Check(request("/v1/document/create", [2]string{"x-api-key", goodKey}))
-	unknown := asked.Judge(&api.AcquireReply{Verdict: api.UnknownKey})
-	if diff := cmp.Diff(malformed.Denial, unknown.Denial); diff != "" {
+	malformed := check(c, request("/v1/document/create", [2]string{"x-api-key", "nonsense"}))
+	if diff := cmp.Diff(malformed.Denial, malformed.Route.Denial(api.UnknownKey)); diff != "" {
 		t.Errorf("the answers differ:\n%s", diff)
 	}
 }
@@ -243,7 +259,7 @@ func TestRoutes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+" "+tt.target, func(t *testing.T) {
-			d := c.Check([][2]string{{":method", tt.method}, {":path", tt.target}, {":authority", "a"}})
+			d := check(c, [][2]string{{":method", tt.method}, {":path", tt.target}, {":authority", "a"}})
 			got := ""
 			if d.Route != nil {
 				got = d.Route.Label
@@ -259,7 +275,7 @@ func TestRoutes(t *testing.T) {
 
 func TestEverySchemeHasADenialForEveryReason(t *testing.T) {
 	for _, preset := range apikey.Presets() {
-		s := newScheme(preset)
+		s := newScheme(preset, 0)
 		for _, r := range apikey.Reasons {
 			if d := s.Denial(r); d == nil || d.Reason != r || d.Status < 400 || !json.Valid(d.Body) {
 				t.Errorf("%s: denial for %s is %+v", s.Name, r, d)

@@ -57,22 +57,58 @@ const (
 
 // Route is one entry of the price list.
 type Route struct {
-	// Label is the route's path or prefix as configured, or "default"; for logs.
+	// Label is the route's path or prefix as configured, or "default"; for logs and usage.
 	Label string
+	// Number tells the routes of a configuration apart: its index in Labels.
+	Number int
 	// Scheme is nil on a route with "auth": "none".
 	Scheme *Scheme
-	// Cost is the price of one request in credits, 0 to 2^53−1.
+	// Cost is the price of one request in credits, 0 to 2^53−1, or the most that it can be if CostHeader is set.
 	Cost int64
+	// CostText is Cost in decimal.
+	CostText string
+	// CostHeader is the response header, in lower case, in which the upstream says what the request costs; empty if the
+	// price is fixed.
+	CostHeader string
+	// OnSuccess: only a request that the upstream answers with a status below 500 is charged for.
+	OnSuccess bool
 	// Mode is how credits are taken.
 	Mode api.Mode
 	// FailOpen: a request that nobody can decide upon is let through and reported as unpaid.
 	FailOpen  bool
 	Preflight Preflight
 
-	path     string
-	prefix   bool
-	methods  []string
-	costText string
+	path    string
+	prefix  bool
+	methods []string
+}
+
+// Held reports whether what a request costs is known only once the upstream has answered.
+func (r *Route) Held() bool { return r.OnSuccess || r.CostHeader != "" }
+
+// Charge is what a request on r costs that the upstream answered: status is its HTTP status, and charge the value of
+// CostHeader, which counts for Cost unless it is a decimal integer from 0 to Cost.
+func (r *Route) Charge(status int, charge string) int64 {
+	if r.OnSuccess && status >= 500 {
+		return 0
+	}
+	if r.CostHeader == "" {
+		return r.Cost
+	}
+	n, err := strconv.ParseUint(charge, 10, 64)
+	if err != nil || n > uint64(r.Cost) {
+		return r.Cost
+	}
+	return int64(n)
+}
+
+// ChargeUnanswered is what a request on r costs that the upstream did not answer: its client left, the upstream was
+// reset, or the proxy answered by itself.
+func (r *Route) ChargeUnanswered() int64 {
+	if r.OnSuccess {
+		return 0
+	}
+	return r.Cost
 }
 
 // ParseConfig reads the filter's JSON configuration. It is strict: an unknown, repeated, missing or misspelt
@@ -112,6 +148,9 @@ func (r reader) config(root strictjson.Value) *Config {
 	if v, ok := o.Optional("credits_header"); ok {
 		cfg.CreditsHeader = r.Bool("credits_header", v)
 	}
+	for i, route := range cfg.all() {
+		route.Number = i
+	}
 	for _, s := range cfg.Schemes {
 		cfg.credentialNames = append(cfg.credentialNames, s.Headers()...)
 	}
@@ -147,7 +186,7 @@ func (r reader) schemes(cfg *Config, root *strictjson.Object) map[string]*Scheme
 		return byName
 	}
 	for _, s := range apikey.ReadSchemes(r.Reader, "schemes", v) {
-		byName[s.Name] = newScheme(s)
+		byName[s.Name] = newScheme(s, len(cfg.Schemes))
 		cfg.Schemes = append(cfg.Schemes, byName[s.Name])
 	}
 	return byName
@@ -155,12 +194,12 @@ func (r reader) schemes(cfg *Config, root *strictjson.Object) map[string]*Scheme
 
 // route reads one route; matched says whether it has to say which requests it is for.
 func (r reader) route(field string, v strictjson.Value, schemes map[string]*Scheme, matched bool) *Route {
-	fields := []string{"scheme", "auth", "cost", "mode", "failure_mode", "preflight"}
+	fields := append([]string{"scheme", "auth"}, priced...)
 	if matched {
 		fields = append(fields, "path", "prefix", "methods")
 	}
 	o := r.Object(field, v, fields...)
-	route := &Route{Label: "default", Mode: api.ModeStrict, Preflight: PreflightDeny}
+	route := &Route{Label: "default", Mode: api.ModeLease, Preflight: PreflightDeny}
 	if matched {
 		r.match(o, route)
 	}
@@ -207,60 +246,6 @@ func (r reader) methods(field string, v strictjson.Value) []string {
 	return methods
 }
 
-// priced are the fields that mean something on a route with a scheme alone.
-var priced = []string{"cost", "mode", "failure_mode", "preflight"}
-
-func (r reader) credential(o *strictjson.Object, schemes map[string]*Scheme, route *Route) {
-	name, hasScheme := o.Optional("scheme")
-	auth, hasAuth := o.Optional("auth")
-	if hasScheme == hasAuth {
-		r.Problem(o.Field, `exactly one of "scheme" and "auth"`)
-		return
-	}
-	if hasAuth {
-		r.OneOf(o.Path("auth"), auth, "none")
-		for _, field := range priced {
-			if _, ok := o.Optional(field); ok {
-				r.Problem(o.Path(field), "no "+field+` on a route with "auth": "none"`)
-			}
-		}
-		return
-	}
-	s, ok := schemes[r.Text(o.Path("scheme"), name)]
-	if !ok {
-		r.Problem(o.Path("scheme"), "the name of a scheme in schemes")
-	}
-	route.Scheme = s
-	r.price(o, route)
-	r.policies(o, route)
-}
-
-func (r reader) price(o *strictjson.Object, route *Route) {
-	v, ok := o.Optional("cost")
-	if !ok {
-		r.Problem(o.Path("cost"), "an integer from 0 to 2^53-1 (required)")
-		return
-	}
-	route.Cost = r.Integer(o.Path("cost"), v, 0, api.MaxCredits)
-	route.costText = strconv.FormatInt(route.Cost, 10)
-	if route.Scheme != nil && !route.Scheme.Balance && route.Cost > 0 {
-		r.Problem(o.Path("cost"), `0, because the scheme has "balance": false`)
-	}
-}
-
-func (r reader) policies(o *strictjson.Object, route *Route) {
-	if v, ok := o.Optional("mode"); ok {
-		route.Mode = api.Mode(r.OneOf(o.Path("mode"), v, string(api.ModeStrict)))
-	}
-	if v, ok := o.Optional("failure_mode"); ok {
-		route.FailOpen = r.OneOf(o.Path("failure_mode"), v, "deny", "allow") == "allow"
-	}
-	if v, ok := o.Optional("preflight"); ok {
-		route.Preflight = Preflight(r.OneOf(o.Path("preflight"), v,
-			string(PreflightDeny), string(PreflightPass), string(PreflightAnswer)))
-	}
-}
-
 // route returns the first route for method and path, or the default, or nil.
 func (c *Config) route(method, path string) *Route {
 	for _, r := range c.Routes {
@@ -272,4 +257,21 @@ func (c *Config) route(method, path string) *Route {
 		}
 	}
 	return c.Default
+}
+
+// all are the routes by number: those of Routes, and the default one.
+func (c *Config) all() []*Route {
+	if c.Default == nil {
+		return c.Routes
+	}
+	return append(slices.Clip(c.Routes), c.Default)
+}
+
+// Labels are the labels of the routes by number.
+func (c *Config) Labels() []string {
+	var labels []string
+	for _, r := range c.all() {
+		labels = append(labels, r.Label)
+	}
+	return labels
 }

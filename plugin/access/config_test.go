@@ -4,6 +4,10 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate/tollgate/controlplane/api"
 )
 
 const goodConfig = `{
@@ -42,6 +46,37 @@ func TestParseConfigDefaults(t *testing.T) {
 	}
 	if c.Default == nil || c.Default.Scheme != nil {
 		t.Errorf("default = %+v, want an open route", c.Default)
+	}
+}
+
+func TestParsePrices(t *testing.T) {
+	c := mustConfig(t, strings.Replace(goodConfig, `"cost": 3, "mode": "strict"`,
+		`"cost_from": {"header": "x-tollgate-charge", "max": 9}, "charge_on": "success"`, 1))
+	if r := c.Routes[1]; r.Mode != api.ModeLease || r.Held() || r.Charge(500, "7") != 0 || r.ChargeUnanswered() != 0 {
+		t.Errorf("free route: %+v", r)
+	}
+	success := c.Routes[2]
+	admit := *success
+	admit.OnSuccess = false
+	tests := []struct {
+		status         int
+		charge         string
+		success, admit int64
+	}{
+		{200, "0", 0, 0}, {200, "4", 4, 4}, {499, "9", 9, 9}, {200, "10", 9, 9}, {200, "-1", 9, 9}, {200, "", 9, 9},
+		{200, "4.0", 9, 9}, {200, " 4", 9, 9}, {200, "99999999999999999999", 9, 9}, {200, "4,4", 9, 9},
+		{500, "4", 0, 4}, {503, "", 0, 9},
+	}
+	for _, tt := range tests {
+		if s, a := success.Charge(tt.status, tt.charge), admit.Charge(tt.status, tt.charge); s != tt.success || a != tt.admit {
+			t.Errorf("status %d, charge %q: %d on success and %d on admission, want %d and %d", tt.status, tt.charge, s, a, tt.success, tt.admit)
+		}
+	}
+	if s, a := success.ChargeUnanswered(), admit.ChargeUnanswered(); s != 0 || a != 9 {
+		t.Errorf("unanswered: %d on success and %d on admission, want 0 and 9", s, a)
+	}
+	if diff := cmp.Diff([]string{"/healthz", "/v1/document/free", "/v1/document/"}, c.Labels()); diff != "" || success.Number != 2 {
+		t.Errorf("labels: %s; the third has number %d", diff, success.Number)
 	}
 }
 
@@ -106,7 +141,16 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"relative path", replace(`"/healthz"`, `"healthz"`), []string{"routes[0]: expected a path"}},
 		{"lower-case method", replace(`"GET"`, `"get"`), []string{"routes[1].methods[0]"}},
 		{"no methods", replace(`["GET", "POST"]`, `[]`), []string{"routes[1].methods: expected at least one"}},
-		{"mode not built", replace(`"strict"`, `"lease"`), []string{`routes[2].mode: expected "strict"`}},
+		{"unknown mode", replace(`"strict"`, `"loose"`), []string{`routes[2].mode: expected one of "lease", "strict"`}},
+		{"charge_on", replace(`"cost": 3`, `"cost": 3, "charge_on": "failure"`), []string{`routes[2].charge_on: expected one of "admit", "success"`}},
+		{"charge_on on an open route", replace(`"auth": "none"`, `"auth": "none", "charge_on": "success"`), []string{"routes[0].charge_on: expected no charge_on on a route"}},
+		{"cost_from beside cost", replace(`"cost": 3, "mode": "strict"`, `"cost": 3, "cost_from": {"header": "x-a", "max": 3}`), []string{"routes[2].cost_from: expected no cost_from beside cost"}},
+		{"cost_from under strict", replace(`"cost": 3`, `"cost_from": {"header": "x-a", "max": 3}`), []string{`routes[2].cost_from: expected "mode": "lease"`}},
+		{"cost_from without max", replace(`"cost": 3, "mode": "strict"`, `"cost_from": {"header": "x-a"}`), []string{"routes[2].cost_from.max: expected a value (required)"}},
+		{"cost_from without header", replace(`"cost": 3, "mode": "strict"`, `"cost_from": {"max": 1}`), []string{"routes[2].cost_from.header: expected a value (required)"}},
+		{"cost_from of 0", replace(`"cost": 3, "mode": "strict"`, `"cost_from": {"header": "x-a", "max": 0}`), []string{"routes[2].cost_from.max: expected an integer from 1 to 2^53-1"}},
+		{"cost_from another's header", replace(`"cost": 3, "mode": "strict"`, `"cost_from": {"header": ":status", "max": 1}`), []string{"routes[2].cost_from.header: expected the name of a response header"}},
+		{"cost_from in upper case", replace(`"cost": 3, "mode": "strict"`, `"cost_from": {"header": "x-A", "max": 1}`), []string{"routes[2].cost_from.header: expected the name of a response header"}},
 		{"several problems at once", replace(`250`, `0`)[:len(goodConfig)-4] + `, "x": 1}`,
 			[]string{"control_plane.timeout_ms", "x: expected no such field"}},
 		{"deep nesting", `{"control_plane":` + strings.Repeat(`[`, 1000) + strings.Repeat(`]`, 1000) + `}`, []string{"at most 16 levels"}},
@@ -161,6 +205,6 @@ func FuzzParseConfig(f *testing.F) {
 			}
 			return
 		}
-		c.Check([][2]string{{":method", "GET"}, {":path", "/"}, {":authority", "a"}})
+		check(c, [][2]string{{":method", "GET"}, {":path", "/"}, {":authority", "a"}})
 	})
 }

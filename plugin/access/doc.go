@@ -1,6 +1,7 @@
-// Package access decides. It owns the filter's configuration, the reading of credential headers, and the
-// verdict on one request: let it pass, refuse it, or ask the control plane. It knows no proxy, makes no
-// hostcall, reads no clock, and keeps no state between requests; the filter package carries out what it says.
+// Package access decides. It owns the filter's configuration, the reading of credential headers, the leases that a VM
+// holds, and with them the verdict on one request: let it pass, refuse it, or ask the control plane. It knows no proxy,
+// makes no hostcall and reads no clock; the filter package carries out what it says. What it keeps between requests is in
+// Leases and Usage, of which each VM has its own.
 //
 // # Why the whole header list?
 //

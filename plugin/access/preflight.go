@@ -20,29 +20,32 @@ const preflightMaxAge = "600"
 // the method that the browser asks for, and passed or answered only where that route's policy says so; on any other
 // route with a scheme it is refused as a request without a credential, whatever it carries, so that no preflight is
 // ever charged. On a route without a scheme it is the upstream's business.
-func (c *Config) preflight(t target, path string, headers [][2]string) (Decision, bool) {
-	if t.method != "OPTIONS" || !t.authorityOK {
-		return Decision{}, false
+//
+// It reports whether the request is a preflight that is decided with this, and writes d only then.
+func (c *Config) preflight(d *Decision, t target, path string, headers [][2]string) bool {
+	if !t.authorityOK {
+		return false
 	}
 	method, hasMethod := only(headers, requestMethod)
 	_, hasOrigin := only(headers, origin)
 	if !hasMethod || !hasOrigin {
-		return Decision{}, false
+		return false
 	}
 	route := c.route(method, path)
 	if route == nil || route.Scheme == nil || route.Preflight == PreflightDeny {
 		// Asking for a method that is free must not open the route of OPTIONS.
 		own := c.route(t.method, path)
 		if own == nil || own.Scheme == nil {
-			return Decision{}, false
+			return false
 		}
-		return Decision{Route: own, Denial: own.Scheme.Denial(apikey.MissingCredential)}, true
+		d.Route, d.Denial = own, own.Scheme.Denial(apikey.MissingCredential)
+		return true
 	}
-	d := Decision{Route: route}
+	d.Route = route
 	if route.Preflight == PreflightAnswer {
 		d.Action = Answer
 		d.Answer = answerPreflight(route, method, headers)
-		return d, true
+		return true
 	}
 	d.Action = Pass
 	for _, h := range headers {
@@ -50,7 +53,7 @@ func (c *Config) preflight(t target, path string, headers [][2]string) (Decision
 			d.Edits.remove(h[0])
 		}
 	}
-	return d, true
+	return true
 }
 
 // answerPreflight allows what was asked for. A wildcard origin is right here: keys travel in headers that a page

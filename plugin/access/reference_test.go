@@ -228,15 +228,15 @@ func refHeaders(s *refScheme, text string) [][2]string {
 
 // outcome is what Check makes of headers, in the reference's terms.
 func outcome(c *Config, headers [][2]string) refOutcome {
-	d := c.Check(headers)
+	d := check(c, headers)
 	if d.Action == Refuse {
 		var body struct{ Error struct{ Code string } }
 		_ = json.Unmarshal(d.Denial.Body, &body)
 		return refOutcome{refusal: fmt.Sprintf("%d %s", d.Denial.Status, body.Error.Code)}
 	}
 	var out refOutcome
-	for _, digest := range d.Digests {
-		out.digests = append(out.digests, digest.Hex())
+	if d.Action == Ask {
+		out.digests = d.Digests()
 	}
 	out.removed = append(out.removed, d.Edits.Remove...)
 	slices.Sort(out.removed)

@@ -21,30 +21,32 @@ type gate struct {
 	seq        uint64
 }
 
-// acquireFor makes the acquire of a decision to ask, under an operation id that no other request has.
-func (g *gate) acquireFor(d *access.Decision) *api.AcquireRequest {
+// begin makes the gate's name and boot, before the first message.
+func (g *gate) begin() {
 	if g.boot == "" {
 		g.boot = newBoot()
 		g.name = nodeID()
 	}
-	g.seq++
-	r := &api.AcquireRequest{
-		Gate:   g.name,
-		Boot:   g.boot,
-		OpID:   g.boot + "-" + strconv.FormatUint(g.seq, 10),
-		Scheme: d.Route.Scheme.Name,
-		Cost:   d.Route.Cost,
-		Want:   d.Route.Cost,
-		Mode:   d.Route.Mode,
-	}
-	for _, digest := range d.Digests {
-		r.Digests = append(r.Digests, digest.Hex())
-	}
-	return r
 }
 
-// acquire sends req. If it returns nil, done is called once, later, unless the calling stream is gone by then:
-// with the reply, or with nil and why there is none.
+// opID returns an operation id that no other operation has.
+func (g *gate) opID() string {
+	g.begin()
+	g.seq++
+	return g.boot + "-" + strconv.FormatUint(g.seq, 10)
+}
+
+// request makes an acquire for d's request, under an operation id of its own.
+func (g *gate) request(d *access.Decision, mode api.Mode, want int64) *api.AcquireRequest {
+	op := g.opID()
+	return &api.AcquireRequest{
+		Gate: g.name, Boot: g.boot, OpID: op, Scheme: d.Route.Scheme.Name, Digests: d.Digests(),
+		Cost: d.Route.Cost, Want: want, Mode: mode,
+	}
+}
+
+// acquire sends req. If it returns nil, done is called once, later, unless the context that is active now is gone by
+// then: with the reply, or with nil and why there is none.
 func (g *gate) acquire(req *api.AcquireRequest, done func(*api.AcquireReply, calloutFailure)) error {
 	return g.send(api.AcquirePath, req.AppendJSON(nil), g.controlPlane.TimeoutMillis, func(numHeaders, bodySize int) {
 		done(readReply(req, numHeaders, bodySize))

@@ -3,132 +3,108 @@ package filter
 import (
 	"errors"
 	"strconv"
+	"strings"
+	"unsafe"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
-	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/plugin/access"
 )
 
-// stream is the context of one HTTP stream.
+// stream is the context of one HTTP stream. It is used again for another one once it is done.
 type stream struct {
 	types.DefaultHttpContext
 	plugin   *plugin
+	id       uint32
 	decision access.Decision
-	// asked is the acquire under way, or nil: not sent, or its outcome is known.
-	asked *api.AcquireRequest
+	tag      access.Tag
+	// waiting is the acquire that the paused stream waits for, or nil; since is when it began to, on the monotonic
+	// clock.
+	waiting *acquire
+	since   int64
+	// carries counts the unanswered acquires whose callouts end with this stream's context.
+	carries int
 	// finished: the stream has been resumed or answered; nothing more may be done to its request.
 	finished bool
+	// forwarded: it was let through with its price.
+	forwarded bool
+	bill      bill
 	// remaining is what the client is shown of its balance, in credits, if showRemaining is set.
 	remaining     int64
 	showRemaining bool
 }
 
+// reuse makes s the context of another stream.
+func (s *stream) reuse(id uint32) {
+	*s = stream{plugin: s.plugin, id: id, decision: access.Decision{Edits: access.Edits{Remove: s.decision.Edits.Remove[:0]}}}
+}
+
 // OnHttpRequestHeaders decides, or pauses the stream while the control plane does.
 func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
-	headers, err := proxywasm.GetHttpRequestHeaders()
-	if err != nil {
-		proxywasm.LogError("tollgate: read request headers: " + err.Error())
+	p := s.plugin
+	headers, ok := requestHeaders(p.headers[:0])
+	p.headers = headers
+	if !ok {
+		proxywasm.LogError("tollgate: read request headers: the host has none")
 		return s.refuse(access.Undecided)
 	}
-	s.decision = s.plugin.config.Check(headers)
-	s.plugin.stats.conversation(s.decision.Conversation)
+	p.config.Check(&s.decision, headers)
+	p.stats.conversation(s.decision.Conversation)
 	switch s.decision.Action {
 	case access.Pass:
-		return s.pass(s.decision, nil)
+		return s.open()
 	case access.Ask:
-		return s.ask()
+		action := s.authenticate()
+		if action == types.ActionContinue {
+			s.owe()
+		}
+		return action
 	case access.Answer:
-		s.plugin.stats.preflights.Increment(1)
-		setFilterState("decision=preflight")
+		p.stats.preflights.Increment(1)
+		p.record(p.text.plain("preflight"))
 		return s.answer(noContent, s.decision.Answer, nil)
 	default:
 		return s.refuse(s.decision.Denial)
 	}
 }
 
-// ask sends the acquire and pauses. The edits that every outcome shares are made first, while the headers are
-// sure to be there.
-func (s *stream) ask() types.Action {
-	if err := apply(s.decision.Edits); err != nil {
-		proxywasm.LogError("tollgate: edit request headers: " + err.Error())
-		return s.undecided()
-	}
-	request := s.plugin.gate.acquireFor(&s.decision)
-	err := s.plugin.gate.acquire(request, func(reply *api.AcquireReply, failure calloutFailure) {
-		s.plugin.stats.callout(failure)
-		s.plugin.warnOnce(failure)
-		s.finish(reply)
-	})
-	if err == nil {
-		s.asked = request
-		setFilterState(pendingState(s.decision.Route))
-		return types.ActionPause
-	}
-	s.plugin.stats.callout(calloutNotSent)
-	proxywasm.LogError("tollgate: callout to cluster " + strconv.Quote(s.plugin.config.ControlPlane.Cluster) + ": " + err.Error())
-	return s.judge(request, nil)
-}
-
-// finish ends the pause of a stream whose acquire has come to an end, with or without a reply. A debit that may
-// have been made without a reply is taken back, unless the request is served all the same.
-func (s *stream) finish(reply *api.AcquireReply) {
-	if s.finished {
-		return
-	}
-	request := s.asked
-	s.asked = nil
-	if s.judge(request, reply) != types.ActionContinue {
-		if reply == nil {
-			s.plugin.settle.void(request)
-		}
-		return
-	}
-	if err := proxywasm.ResumeHttpRequest(); err != nil {
-		proxywasm.LogError("tollgate: resume request: " + err.Error())
-		s.plugin.settle.void(request)
-		s.undecided()
-	}
-}
-
-// judge lets the request pass or refuses it. request was not sent, or is answered by reply, or brought no answer.
-func (s *stream) judge(request *api.AcquireRequest, reply *api.AcquireReply) types.Action {
-	verdict := s.decision.Judge(reply)
-	if verdict.Action != access.Pass {
-		return s.refuse(verdict.Denial)
-	}
-	if verdict.Unpaid {
-		s.plugin.settle.unpaid(request)
-		return s.pass(verdict, nil)
-	}
-	action := s.pass(verdict, reply.Lease)
-	if action != types.ActionContinue {
-		s.plugin.settle.void(request)
-	}
-	return action
-}
-
-// pass makes the edits of decision and lets the request go. If the upstream could not be told who is calling,
-// the request is refused instead. A nil lease is a request that nobody pays for.
-func (s *stream) pass(decision access.Decision, lease *api.Lease) types.Action {
-	if err := apply(decision.Edits); err != nil {
-		proxywasm.LogError("tollgate: edit request headers: " + err.Error())
-		return s.undecided()
+// open lets a request pass that nobody has to pay for.
+func (s *stream) open() types.Action {
+	if !s.apply(s.decision.Edits) {
+		return s.fail()
 	}
 	s.finished = true
-	switch {
-	case lease != nil:
-		s.plugin.stats.allow(lease.Credits)
-		s.remaining, s.showRemaining = lease.Available, s.plugin.config.CreditsHeader
-	case decision.Unpaid:
-		s.plugin.stats.unpaid.Increment(1)
-	default:
-		s.plugin.stats.open.Increment(1)
-	}
-	setFilterState(passedState(&decision, lease))
+	s.plugin.stats.open.Increment(1)
+	s.plugin.record(s.plugin.text.plain("open"))
 	return types.ActionContinue
+}
+
+// authenticate takes the price of a request with a well-formed key, or asks for it. The edits that every outcome
+// shares are made first, while the headers are sure to be there.
+func (s *stream) authenticate() types.Action {
+	if !s.apply(s.decision.Edits) {
+		return s.fail()
+	}
+	p := s.plugin
+	p.begin()
+	s.tag = p.leases.Tag(s.decision.Route.Scheme.Number, s.decision.Parts[0], s.decision.Parts[1])
+	t := now()
+	action, ask := s.admit(t)
+	if !ask {
+		return action
+	}
+	s.keep()
+	s.since = t.Mono
+	return p.ask(s, t)
+}
+
+// keep copies what outlives the callback that read the headers.
+func (s *stream) keep() {
+	d := &s.decision
+	d.Parts[0], d.Parts[1] = strings.Clone(d.Parts[0]), strings.Clone(d.Parts[1])
+	d.ConversationID = strings.Clone(d.ConversationID)
 }
 
 // OnHttpRequestTrailers lets no key and no identity header pass in trailers.
@@ -154,11 +130,14 @@ func (s *stream) OnHttpRequestTrailers(n int) types.Action {
 	return types.ActionContinue
 }
 
-// OnHttpResponseHeaders shows the client what is left, where the operator wants it. The filter's own refusals pass
-// here too; they have nothing to show.
+// OnHttpResponseHeaders settles a price that depends on them, and shows the client what is left, where the operator
+// wants it. The filter's own refusals pass here too; they have nothing to settle and nothing to show.
 func (s *stream) OnHttpResponseHeaders(int, bool) types.Action {
+	s.answered()
 	if s.showRemaining {
-		err := proxywasm.ReplaceHttpResponseHeader(access.HeaderRemaining, strconv.FormatInt(s.remaining, 10))
+		p := s.plugin
+		p.text = strconv.AppendInt(p.text[:0], s.remaining, 10)
+		err := proxywasm.ReplaceHttpResponseHeader(access.HeaderRemaining, unsafe.String(&p.text[0], len(p.text)))
 		if err != nil {
 			proxywasm.LogWarn("tollgate: show remaining credits: " + err.Error())
 		}
@@ -166,8 +145,26 @@ func (s *stream) OnHttpResponseHeaders(int, bool) types.Action {
 	return types.ActionContinue
 }
 
-// undecided refuses with the route's 503.
-func (s *stream) undecided() types.Action {
+// undecided applies the route's failure policy to a request that nobody can decide upon. Op is the operation that may
+// have been debited for it, or "": then one is made up. It is refused, or served and reported as unpaid.
+func (s *stream) undecided(op string) types.Action {
+	route := s.decision.Route
+	if d := route.Undecided(); d != nil {
+		return s.refuse(d)
+	}
+	if op == "" {
+		op = s.plugin.gate.opID()
+	}
+	s.finished = true
+	s.oweUnpaid(op)
+	s.plugin.stats.unpaid.Increment(1)
+	s.plugin.record(s.plugin.text.unpaid(route))
+	return types.ActionContinue
+}
+
+// fail refuses with the route's 503, whatever its failure policy: the host has refused what has to be done before the
+// request may pass, or there is no room to account for it.
+func (s *stream) fail() types.Action {
 	if route := s.decision.Route; route != nil && route.Scheme != nil {
 		return s.refuse(route.Scheme.Denial(apikey.Unavailable))
 	}
@@ -177,7 +174,7 @@ func (s *stream) undecided() types.Action {
 // refuse answers the client with a denial.
 func (s *stream) refuse(d *access.Denial) types.Action {
 	s.plugin.stats.deny(d.Reason)
-	setFilterState(deniedState(d))
+	s.plugin.record(s.plugin.text.denied(d))
 	return s.answer(d.Status, d.Headers, d.Body)
 }
 
@@ -190,16 +187,18 @@ func (s *stream) answer(status uint32, headers [][2]string, body []byte) types.A
 	return types.ActionPause
 }
 
-// OnHttpStreamDone ends the stream's part in the plugin. If its acquire is still under way, the client has left:
-// the SDK drops the reply, because it delivers callbacks to living contexts only, and the debit is taken back.
+// OnHttpStreamDone ends the stream's part in the plugin: what it waits for is for others or for nobody, and what it
+// still holds is settled.
 func (s *stream) OnHttpStreamDone() {
-	s.finished = true
-	if s.asked != nil {
-		s.plugin.stats.abandoned.Increment(1)
-		s.plugin.settle.void(s.asked)
-		s.asked = nil
+	p := s.plugin
+	if s.waiting != nil {
+		p.stats.abandoned.Increment(1)
 	}
-	s.plugin.yield()
+	p.leave(s)
+	s.settle(s.unanswered())
+	s.finished = true
+	p.free(s)
+	p.yield()
 }
 
 const (
@@ -208,16 +207,22 @@ const (
 	noGRPCStatus = -1
 )
 
-func apply(e access.Edits) error {
+// apply makes edits to the request headers.
+func (s *stream) apply(e access.Edits) bool {
 	for _, name := range e.Remove {
 		if err := proxywasm.RemoveHttpRequestHeader(name); err != nil {
-			return err
+			return editFailed(err)
 		}
 	}
 	for _, h := range e.Add {
 		if err := proxywasm.AddHttpRequestHeader(h[0], h[1]); err != nil {
-			return err
+			return editFailed(err)
 		}
 	}
-	return nil
+	return true
+}
+
+func editFailed(err error) bool {
+	proxywasm.LogError("tollgate: edit request headers: " + err.Error())
+	return false
 }

@@ -5,10 +5,17 @@
 //
 // # Who ends a paused stream?
 //
-// A stream is paused in one place, when its acquire has been dispatched, and ends in exactly one of resume or
-// local response: every branch of the callback goes through finish. What a second local response of one stream comes to
+// A stream is paused in one place, when it waits for an acquire, and ends in exactly one of resume or local response:
+// whatever becomes of the acquire, it wakes all that wait for it. What a second local response of one stream comes to
 // depends on when it is made: Envoy drops it, sends it in place of the first, or resets the stream; before 1.33 it hung
 // (envoyproxy/envoy#28826). So nothing is called on a stream that has finished.
+//
+// # Why does the tick send acquires again?
+//
+// The SDK delivers the end of a callout to the context that sent it, and drops it once that is gone. A cold key's acquire
+// is sent by the first stream that needs it, because the next tick may be 100 ms away. If that stream leaves while others
+// wait, the tick sends the same operation again, from the plugin's context, which stays; the control plane answers it as
+// it did before. Renewals are sent by the tick from the beginning.
 //
 // # Why is there no timer and no goroutine?
 //
@@ -18,6 +25,7 @@
 package filter
 
 import (
+	"crypto/rand"
 	"os"
 	"runtime"
 
@@ -32,21 +40,51 @@ import (
 // hundred streams keeps it flat (research/performance.md §1e).
 const yieldEvery = 100
 
+// maxFree bounds the contexts that wait to be used again.
+const maxFree = 1_024
+
 // plugin is the plugin context: one per VM and plugin configuration.
 type plugin struct {
 	types.DefaultPluginContext
-	config  *access.Config
-	gate    gate
-	stats   *stats
-	settle  settlement
-	streams uint64
+	config *access.Config
+	gate   gate
+	stats  *stats
+	// leases and usage are nil until the first request with a key, so that a VM that never serves is small.
+	leases *access.Leases
+	usage  *access.Usage
+	// acquires are under way; unsent are those of them, or ended ones, that the next tick has to send.
+	acquires, unsent []*acquire
+	reports          reports
+	syncs            syncs
+	streams          uint64
 	// quiet is how many ticks pass until the next warning about callouts.
 	quiet int
+	// headers, text and spare are memory that is used again: for a request's headers, a filter state or a number, contexts.
+	headers [][2]string
+	text    state
+	spare   []*stream
 }
 
 // NewPluginContext makes the context of one plugin configuration. The host calls it before OnPluginStart.
 func NewPluginContext(uint32) types.PluginContext {
-	return &plugin{}
+	return &plugin{headers: make([][2]string, 0, 64), text: make(state, 0, 512)}
+}
+
+// begin makes what the first request with a key needs.
+func (p *plugin) begin() {
+	if p.leases != nil {
+		return
+	}
+	var seed [16]byte
+	_, _ = rand.Read(seed[:]) // it never fails: it ends the VM instead
+	p.leases = access.NewLeases(access.Limits{}, seed)
+	p.usage = access.NewUsage(p.config.Labels(), seed)
+}
+
+// record sets the filter state of the stream that the host's calls are about.
+func (p *plugin) record(text state) {
+	p.text = text
+	text.set()
 }
 
 // OnPluginStart reads the configuration and refuses to start when it is not whole: Envoy then does not start,
@@ -75,7 +113,7 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 	p.config = config
 	p.gate = gate{controlPlane: config.ControlPlane, token: token}
 	p.stats = defineStats()
-	p.settle = settlement{gate: &p.gate, stats: p.stats}
+	p.reports = reports{stats: p.stats}
 	if err := proxywasm.SetTickPeriodMilliSeconds(tickMillis); err != nil {
 		proxywasm.LogCritical("tollgate: set tick period: " + err.Error())
 		return types.OnPluginStartStatusFailed
@@ -83,12 +121,28 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 	return types.OnPluginStartStatusOK
 }
 
-// OnTick reports what has to be settled.
+// OnTick does what no request waits for.
 func (p *plugin) OnTick() {
 	if p.quiet > 0 {
 		p.quiet--
 	}
-	p.settle.tick()
+	if p.leases == nil {
+		return
+	}
+	t := now()
+	p.leases.Sweep(t)
+	p.sendAll(t)
+	p.sync(t)
+	p.stats.observe(p.leases.Counts())
+}
+
+// OnPluginDone takes what this VM holds out of the gauges. Nothing can be reported any more: Envoy cancels callouts when
+// the plugin's context ends.
+func (p *plugin) OnPluginDone() bool {
+	if p.leases != nil {
+		p.stats.leave()
+	}
+	return true
 }
 
 // warnEveryTicks keeps a broken control plane from filling the log: one line in ten seconds.
@@ -100,7 +154,8 @@ func (p *plugin) warnOnce(f calloutFailure) {
 		return
 	}
 	p.quiet = warnEveryTicks
-	message := "tollgate: the control plane (cluster " + p.config.ControlPlane.Cluster + ") gave no decision: " + calloutFailureNames[f]
+	message := "tollgate: the control plane (cluster " + p.config.ControlPlane.Cluster + ") gave no decision: " +
+		calloutFailureNames[f]
 	if f == calloutUnauthorized {
 		message += "; is the gate token in " + p.config.ControlPlane.TokenEnv + " right?"
 	}
@@ -108,8 +163,22 @@ func (p *plugin) warnOnce(f calloutFailure) {
 }
 
 // NewHttpContext makes the context of one stream.
-func (p *plugin) NewHttpContext(uint32) types.HttpContext {
-	return &stream{plugin: p}
+func (p *plugin) NewHttpContext(id uint32) types.HttpContext {
+	last := len(p.spare) - 1
+	if last < 0 {
+		return &stream{plugin: p, id: id}
+	}
+	s := p.spare[last]
+	p.spare = p.spare[:last]
+	s.reuse(id)
+	return s
+}
+
+// free keeps the context of a stream that is done for another one.
+func (p *plugin) free(s *stream) {
+	if len(p.spare) < maxFree {
+		p.spare = append(p.spare, s)
+	}
 }
 
 // yield lets the collector's workers run, once in yieldEvery streams.

@@ -5,45 +5,64 @@ import (
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 
-	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/plugin/access"
 )
 
 // statePath is the filter state object of a stream. Envoy stores it as "wasm.tollgate", and the access log
 // prints it with %FILTER_STATE(wasm.tollgate:PLAIN)%.
-var statePath = []string{"tollgate"}
+const statePath = "tollgate"
 
-// setFilterState records the decision for the access log. Failing to log is no reason to refuse a request.
-func setFilterState(text string) {
-	if err := proxywasm.SetProperty(statePath, []byte(text)); err != nil {
-		proxywasm.LogWarn("tollgate: set filter state: " + err.Error())
+// state is the text of a filter state, written over the one before.
+type state []byte
+
+// set records the decision for the access log. Failing to log is no reason to refuse a request.
+func (t state) set() {
+	if !setProperty(statePath, t) {
+		proxywasm.LogWarn("tollgate: set filter state: the host refused")
 	}
 }
 
-// passedState reads "decision=allow scheme=… account=… key=… cost=…", "decision=unpaid scheme=… cost=…" for a
-// request that nobody could decide upon, and "decision=open" where nobody had to.
-func passedState(d *access.Decision, lease *api.Lease) string {
-	if d.Route.Scheme == nil || lease == nil && !d.Unpaid {
-		return "decision=open"
+// with appends " name=value", or "name=value" at the beginning. An empty value is left out.
+func (t state) with(name, value string) state {
+	if value == "" {
+		return t
 	}
-	cost := " cost=" + strconv.FormatInt(d.Route.Cost, 10)
-	if lease == nil {
-		return "decision=unpaid scheme=" + d.Route.Scheme.Name + cost
+	if len(t) > 0 {
+		t = append(t, ' ')
 	}
-	text := "decision=allow scheme=" + d.Route.Scheme.Name + " account=" + lease.Account
-	if lease.Project != "" {
-		text += " project=" + lease.Project
-	}
-	return text + " key=" + lease.Key + cost
+	t = append(t, name...)
+	t = append(t, '=')
+	return append(t, value...)
 }
 
-// pendingState reads "decision=pending scheme=…": the last word on a request whose client left before the control
-// plane answered.
-func pendingState(route *access.Route) string {
-	return "decision=pending scheme=" + route.Scheme.Name
+func (t state) number(name string, n int64) state {
+	t = append(t, ' ')
+	t = append(t, name...)
+	t = append(t, '=')
+	return strconv.AppendInt(t, n, 10)
 }
 
-// deniedState reads "decision=deny status=… reason=…".
-func deniedState(d *access.Denial) string {
-	return "decision=deny status=" + strconv.FormatUint(uint64(d.Status), 10) + " reason=" + string(d.Reason)
+// allowed reads "decision=allow scheme=… account=… project=… key=… cost=… mode=…".
+func (t state) allowed(r *access.Route, who access.Identity, mode string) state {
+	t = t[:0].with("decision", "allow").with("scheme", r.Scheme.Name).with("account", who.Account)
+	return t.with("project", who.Project).with("key", who.Key).with("cost", r.CostText).with("mode", mode)
 }
+
+// unpaid reads "decision=unpaid scheme=… cost=…": nobody could decide upon the request.
+func (t state) unpaid(r *access.Route) state {
+	return t[:0].with("decision", "unpaid").with("scheme", r.Scheme.Name).with("cost", r.CostText)
+}
+
+// pending reads "decision=pending scheme=…": the last word on a request whose client left before the control plane
+// answered.
+func (t state) pending(r *access.Route) state {
+	return t[:0].with("decision", "pending").with("scheme", r.Scheme.Name)
+}
+
+// denied reads "decision=deny status=… reason=…".
+func (t state) denied(d *access.Denial) state {
+	return t[:0].with("decision", "deny").number("status", int64(d.Status)).with("reason", string(d.Reason))
+}
+
+// plain reads "decision=…".
+func (t state) plain(decision string) state { return t[:0].with("decision", decision) }

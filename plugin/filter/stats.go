@@ -3,6 +3,7 @@ package filter
 import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/plugin/access"
 )
@@ -21,6 +22,17 @@ type stats struct {
 	conversationsPassed, conversationsRemoved proxywasm.MetricCounter
 	callouts                                  proxywasm.MetricCounter
 	calloutFailures                           [calloutFailureCount]proxywasm.MetricCounter
+	// acquires count those that were made, by kind: for a request of a key without a lease, ahead of need, for one request
+	// alone; acquiresRepeated those that were sent again.
+	acquiresCold, acquiresRenewal, acquiresStrict, acquiresRepeated proxywasm.MetricCounter
+	// syncs counts reports to the control plane; negativeHits requests refused from memory; overBudget requests that were
+	// not asked for because too many unknown keys came; dropped credits that were used of leases which the control plane
+	// closed having counted fewer; abandonedHolds holds that nobody settled.
+	syncs, negativeHits, overBudget, dropped, abandonedHolds proxywasm.MetricCounter
+	// Gauges of all VMs together: leases with credits, the credits that they hold, and requests whose price is held.
+	leases, reserved, holds proxywasm.MetricGauge
+	// seen is what the gauges and counters have of this VM.
+	seen access.Counts
 	// voids counts debits to take back, unsettledDropped the operations there was no room to report, and
 	// syncFailures the reports that were not acknowledged.
 	voids, unsettledDropped, syncFailures proxywasm.MetricCounter
@@ -70,6 +82,18 @@ func defineStats() *stats {
 		conversationsPassed:  counter("conversations.passed"),
 		conversationsRemoved: counter("conversations.removed"),
 		callouts:             counter("callouts"),
+		acquiresCold:         counter("acquires.cold"),
+		acquiresRenewal:      counter("acquires.renewal"),
+		acquiresStrict:       counter("acquires.strict"),
+		acquiresRepeated:     counter("acquires.repeated"),
+		syncs:                counter("syncs"),
+		negativeHits:         counter("negative_hits"),
+		overBudget:           counter("over_budget"),
+		dropped:              counter("dropped"),
+		abandonedHolds:       counter("holds_abandoned"),
+		leases:               proxywasm.DefineGaugeMetric("tollgate.leases"),
+		reserved:             proxywasm.DefineGaugeMetric("tollgate.reserved"),
+		holds:                proxywasm.DefineGaugeMetric("tollgate.holds"),
 		voids:                counter("voids"),
 		unsettledDropped:     counter("unsettled_dropped"),
 		syncFailures:         counter("sync_failures"),
@@ -83,12 +107,54 @@ func defineStats() *stats {
 	return s
 }
 
-// allow counts an authenticated request that was let through, and the credits it cost.
-func (s *stats) allow(credits int64) {
-	s.allowed.Increment(1)
+// charge counts credits that a request cost.
+func (s *stats) charge(credits int64) {
 	if credits > 0 {
 		s.credits.Increment(uint64(credits))
 	}
+}
+
+// acquire counts one that was made.
+func (s *stats) acquire(mode api.Mode, renewal bool) {
+	switch {
+	case renewal:
+		s.acquiresRenewal.Increment(1)
+	case mode == api.ModeStrict:
+		s.acquiresStrict.Increment(1)
+	default:
+		s.acquiresCold.Increment(1)
+	}
+}
+
+// observe adds to the metrics what has changed since it was called last. Gauges are changed by differences, because all
+// VMs of a worker share them.
+func (s *stats) observe(c access.Counts) {
+	o := &s.seen
+	gauge := func(m proxywasm.MetricGauge, now, before int64) {
+		if now != before {
+			m.Add(now - before)
+		}
+	}
+	counter := func(m proxywasm.MetricCounter, now, before int64) {
+		if now > before {
+			m.Increment(uint64(now - before))
+		}
+	}
+	gauge(s.leases, c.Leases, o.Leases)
+	gauge(s.reserved, c.Credits, o.Credits)
+	gauge(s.holds, c.Holds, o.Holds)
+	counter(s.negativeHits, c.DenialHits, o.DenialHits)
+	counter(s.overBudget, c.OverBudget, o.OverBudget)
+	counter(s.dropped, c.Unsettled, o.Unsettled)
+	counter(s.abandonedHolds, c.Abandoned, o.Abandoned)
+	*o = c
+}
+
+// leave takes this VM's part out of the gauges.
+func (s *stats) leave() {
+	c := s.seen
+	c.Leases, c.Credits, c.Holds = 0, 0, 0
+	s.observe(c)
 }
 
 func (s *stats) deny(r apikey.Reason) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tollgate/tollgate/testenv"
@@ -36,6 +37,20 @@ func buildGuests(tollgate string) (guests, error) {
 		}
 	}
 	return g, nil
+}
+
+// build compiles a program of this repository, or the tests of a package, and returns its path.
+func (b *bench) build(name, pkg string, flags ...string) string {
+	out := filepath.Join(b.dir, name)
+	args := []string{"build"}
+	if strings.HasSuffix(name, ".test") {
+		args = []string{"test", "-c"}
+	}
+	text, err := exec.Command("go", append(append(args, flags...), "-o", out, pkg)...).CombinedOutput()
+	if err != nil {
+		b.Fatalf("build %s: %w\n%s", pkg, err, text)
+	}
+	return out
 }
 
 func (g guests) remove() error { return os.RemoveAll(g.dir) }

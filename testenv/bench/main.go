@@ -1,4 +1,4 @@
-// Command bench measures what testenv costs, and writes the figures to testenv/bench/RESULTS.md.
+// Command bench measures what Tollgate and testenv cost, and writes the figures to testenv/bench/RESULTS.md.
 //
 //	go run ./testenv/bench [-only SECTION] [-wasm FILE] [-out FILE] [-cpuprofile FILE]
 //
@@ -28,6 +28,12 @@ type section struct {
 
 // sections are in the order of RESULTS.md.
 var sections = []section{
+	{"debits", "Durable debits", measureDebits},
+	{"acquires", "Acquires over HTTP", measureAcquires},
+	{"keys", "Acquires by number of keys", measureKeys},
+	{"hot", "A hot request", measureHot},
+	{"footprint", "What a request leaves behind", measureFootprint},
+	{"proxy", "A reverse proxy", measureProxy},
 	{"requests", "1,000 requests on 4 VMs", measureRequests},
 	{"growth", "100,000 streams on 4 VMs", measureGrowth},
 	{"host", "One request", measureHost},

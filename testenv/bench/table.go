@@ -16,6 +16,9 @@ type table struct {
 	title  string // of the first column
 	unit   unit
 	rounds int
+	// perSecond: shown is how many there are in a second, not the time for one, and ratios are of that. The unit's name says
+	// of what; its time is not used.
+	perSecond bool
 	// baseline names the way that the others are divided by.
 	baseline string
 	ways     []way
@@ -40,6 +43,13 @@ type unit struct {
 type goal struct {
 	text string
 	met  func(median time.Duration, ratio float64) bool
+	// dominates says what a profile showed the time to go to; it is told where the goal is missed.
+	dominates string
+}
+
+// but returns g with what dominates.
+func (g *goal) but(dominates string) *goal {
+	return &goal{text: g.text, met: g.met, dominates: dominates}
 }
 
 // within is the goal of taking at most d.
@@ -47,6 +57,21 @@ func within(d time.Duration) *goal {
 	return &goal{
 		text: fmt.Sprintf("≤ %v", d),
 		met:  func(median time.Duration, _ float64) bool { return median <= d },
+	}
+}
+
+// atMost and atLeast are goals for the ratio to the baseline.
+func atMost(most float64) *goal {
+	return &goal{
+		text: fmt.Sprintf("≤ %v ×", most),
+		met:  func(_ time.Duration, ratio float64) bool { return ratio <= most },
+	}
+}
+
+func atLeast(least float64) *goal {
+	return &goal{
+		text: fmt.Sprintf("≥ %v ×", least),
+		met:  func(_ time.Duration, ratio float64) bool { return ratio >= least },
 	}
 }
 
@@ -62,9 +87,13 @@ func (g *goal) verdict(median time.Duration, ratio float64) string {
 	}
 }
 
-// measure runs the rounds and returns the table in Markdown. The first round warms up and does not count.
-func (t table) measure() string {
-	times := map[string][]float64{} // in nanoseconds, by name and round
+// measure runs the rounds and returns the table in Markdown.
+func (t table) measure() string { return t.markdown(t.times()) }
+
+// times runs the rounds and returns what they took, in nanoseconds, by name and round. The first round warms up and does
+// not count.
+func (t table) times() map[string][]float64 {
+	times := map[string][]float64{}
 	order := rand.New(rand.NewPCG(1, 1))
 	for round := range t.rounds + 1 {
 		for _, i := range order.Perm(len(t.ways)) {
@@ -75,23 +104,34 @@ func (t table) measure() string {
 			}
 		}
 	}
-	return t.markdown(times)
+	return times
 }
 
 func (t table) markdown(times map[string][]float64) string {
 	var b strings.Builder
+	var notes string
 	fmt.Fprintf(&b, "| %s | %s | ÷ %s | goal |\n|---|---|---|---|\n", t.title, t.unit.name, t.baseline)
 	for _, w := range t.ways {
 		took := quartilesOf(times[w.name])
 		ratios := make([]float64, len(times[w.name]))
+		rates := make([]float64, len(times[w.name]))
 		for i, one := range times[w.name] {
-			ratios[i] = one / times[t.baseline][i]
+			ratios[i], rates[i] = one/times[t.baseline][i], float64(time.Second)/one
+			if t.perSecond {
+				ratios[i] = 1 / ratios[i]
+			}
 		}
-		ratio := quartilesOf(ratios)
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", w.name, took.in(float64(t.unit.one)), ratio.in(1),
+		ratio, shown := quartilesOf(ratios), took.in(float64(t.unit.one))
+		if t.perSecond {
+			shown = quartilesOf(rates).in(1)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", w.name, shown, ratio.in(1),
 			w.goal.verdict(time.Duration(took.median), ratio.median))
+		if g := w.goal; g != nil && g.dominates != "" && !g.met(time.Duration(took.median), ratio.median) {
+			notes += fmt.Sprintf("\n%s: what dominates is %s.\n", w.name, g.dominates)
+		}
 	}
-	fmt.Fprintf(&b, "\n%d rounds.\n", t.rounds)
+	fmt.Fprintf(&b, "\n%d rounds.\n%s", t.rounds, notes)
 	return b.String()
 }
 

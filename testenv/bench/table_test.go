@@ -66,6 +66,32 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// Rates are of a second, and a goal for them is missed when they are too low; then it is told what dominates.
+func TestRateTable(t *testing.T) {
+	t.Parallel()
+	tb := table{title: "work", unit: unit{"per s", 0}, perSecond: true, rounds: 3, baseline: "plain", ways: []way{
+		{name: "plain"},
+		{name: "double", goal: atLeast(2).but("nothing")},
+		{name: "half", goal: atLeast(1).but("the waiting")},
+		{name: "much", goal: atMost(0.6)},
+	}}
+	got := tb.markdown(map[string][]float64{"plain": {1e6, 10e6, 4e6}, "double": {5e5, 5e6, 2e6}, "half": {2e6, 20e6, 8e6}, "much": {1e6, 10e6, 4e6}})
+	want := `| work | per s | ÷ plain | goal |
+|---|---|---|---|
+| plain | 250 (175–625) | 1.00 (1.00–1.00) |  |
+| double | 500 (350–1250) | 2.00 (2.00–2.00) | ≥ 2 ×: met |
+| half | 125 (87.5–312) | 0.500 (0.500–0.500) | ≥ 1 ×: **goal missed** |
+| much | 250 (175–625) | 1.00 (1.00–1.00) | ≤ 0.6 ×: **goal missed** |
+
+3 rounds.
+
+half: what dominates is the waiting.
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}
+
 // Every round runs every way once, and the first round does not count.
 func TestRounds(t *testing.T) {
 	t.Parallel()

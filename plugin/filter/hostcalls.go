@@ -1,0 +1,110 @@
+package filter
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"github.com/tollgate/tollgate/plugin/access"
+)
+
+// The few hostcalls of a hot request are this package's own: the SDK's allocate their out-variables, and copy. Out-
+// variables are at package level, because the host writes to them while the guest's stack may move.
+var (
+	outData *byte
+	outSize int32
+	outTime uint64
+)
+
+// Map types and the status of the ABI (proxy-wasm/spec, abi-versions/v0.2.1).
+const (
+	requestHeadersMap  int32 = 0
+	responseHeadersMap int32 = 2
+
+	statusOK int32 = 0
+)
+
+// Clock ids of WASI preview 1.
+const (
+	wallClock int32 = 0
+	monoClock int32 = 1
+)
+
+// now reads both clocks. A clock that cannot be read stands still at 0, and no lease is good at a time before it came.
+func now() access.Instant {
+	return access.Instant{Mono: clock(monoClock), Wall: clock(wallClock)}
+}
+
+func clock(id int32) int64 {
+	if hostClock(id, 1, &outTime) != 0 {
+		return 0
+	}
+	return int64(outTime)
+}
+
+// taken is what the host has left in the out-variables, as a string over the buffer that it allocated.
+func taken() string {
+	if outData == nil || outSize <= 0 {
+		return ""
+	}
+	s := unsafe.String(outData, int(outSize))
+	outData = nil
+	return s
+}
+
+// requestHeaders appends all request headers to dst. They are strings over the host's one buffer. It is false if the
+// host has none, or something that is no list of headers.
+func requestHeaders(dst [][2]string) ([][2]string, bool) {
+	outData, outSize = nil, 0
+	if hostHeaderPairs(requestHeadersMap, unsafe.Pointer(&outData), &outSize) != statusOK {
+		return dst, false
+	}
+	return parsePairs(dst, taken())
+}
+
+// parsePairs reads a list of pairs as the ABI has it: their number, for each the lengths of name and value, all in 32 bits,
+// little-endian, and then for each the two texts, ended by a zero each.
+func parsePairs(dst [][2]string, raw string) ([][2]string, bool) {
+	word := func(at int) int {
+		return int(binary.LittleEndian.Uint32(unsafe.Slice(unsafe.StringData(raw), len(raw))[at:]))
+	}
+	if len(raw) < 4 {
+		return dst, false
+	}
+	n := word(0)
+	if n > (len(raw)-4)/8 {
+		return dst, false
+	}
+	at := 4 + 8*n
+	for i := range n {
+		name, value := word(4+8*i), word(8+8*i)
+		if end := len(raw) - at; name > end || value > end || name+value+2 > end {
+			return dst, false
+		}
+		dst = append(dst, [2]string{raw[at : at+name], raw[at+name+1 : at+name+1+value]})
+		at += name + value + 2
+	}
+	return dst, true
+}
+
+// responseHeader returns the first value of a response header, empty if there is none.
+func responseHeader(name string) string {
+	outData, outSize = nil, 0
+	if hostHeaderValue(responseHeadersMap, unsafe.StringData(name), int32(len(name)), unsafe.Pointer(&outData), &outSize) != statusOK {
+		return ""
+	}
+	return taken()
+}
+
+// property returns a property, whose path has a zero between its segments; empty if there is none.
+func property(path string) string {
+	outData, outSize = nil, 0
+	if hostProperty(unsafe.StringData(path), int32(len(path)), unsafe.Pointer(&outData), &outSize) != statusOK {
+		return ""
+	}
+	return taken()
+}
+
+// setProperty sets a property to a value that is not empty.
+func setProperty(path string, value []byte) bool {
+	return hostSetProperty(unsafe.StringData(path), int32(len(path)), &value[0], int32(len(value))) == statusOK
+}
