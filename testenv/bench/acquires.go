@@ -46,7 +46,7 @@ func measureAcquires(b *bench) string {
 		{"control plane, strict, one hot account", send(hotStrict), atLeast(2).but(acquireDominates)},
 		{"control plane, leases of up to 100 credits, 10,000 accounts", send(lease), nil},
 	}
-	t := table{title: "64 callers", unit: unit{"acquires/s", 0}, perSecond: true, rounds: rounds}
+	t := table{title: "64 callers", unit: unit{"acquires/s", 0}, perSecond: true, rounds: b.rounds(rounds)}
 	text := "Over HTTP on loopback, keep-alive, against `tollgate serve`; `synchronous=FULL`. PostgreSQL 15 takes the same debit as one " +
 		"prepared statement, a transaction each, from pgbench on a Unix socket; `fsync` and `synchronous_commit` on.\n\n"
 	if postgresInstalled() {
@@ -74,7 +74,7 @@ func measureAcquires(b *bench) string {
 func measureKeys(b *bench) string {
 	const each = 4096
 	s, program := b.store(), b.build("tollgate", "./controlplane")
-	t := table{title: "64 callers, strict", unit: unit{"acquires/s", 0}, perSecond: true, rounds: 5, baseline: "10,000 keys"}
+	t := table{title: "64 callers, strict", unit: unit{"acquires/s", 0}, perSecond: true, rounds: b.rounds(5), baseline: "10,000 keys"}
 	var text string
 	databases := []struct {
 		name, path string

@@ -60,11 +60,21 @@ func (g guests) remove() error { return os.RemoveAll(g.dir) }
 type bench struct {
 	testing.TB // nil
 	guests
+	// most bounds the rounds of tables if it is not 0.
+	most    int
 	errs    []error
 	cleanup []func()
 }
 
-func newBench(g guests) *bench { return &bench{guests: g} }
+func newBench(g guests, most int) *bench { return &bench{guests: g, most: most} }
+
+// rounds is how many of n rounds are asked for.
+func (b *bench) rounds(n int) int {
+	if b.most > 0 {
+		return min(n, b.most)
+	}
+	return n
+}
 
 // run measures a section on a goroutine of its own, which Fatalf ends.
 func (b *bench) run(s section) (body string, err error) {

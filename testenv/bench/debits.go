@@ -90,7 +90,7 @@ func measureDebits(b *bench) string {
 			}
 			tables = append(tables, table{
 				title: fmt.Sprintf("%d callers, %s", load.callers, accounts.name), unit: unit{"debits/s", 0}, perSecond: true,
-				rounds: 4, baseline: "one transaction per debit",
+				rounds: b.rounds(4), baseline: "one transaction per debit",
 				ways: []way{
 					{"one transaction per debit", round(1, load.single), nil},
 					{"batches", round(512, load.batched), atLeast(load.goal).but(accounts.dominates)},

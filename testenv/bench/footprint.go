@@ -3,9 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/tollgate/tollgate/testenv"
 )
 
 const (
@@ -24,7 +21,7 @@ func (v *vm) mallocs() int64 {
 		if wait, ok := v.worker.UntilTick(); !ok {
 			v.b.Fatalf("no tick is to come")
 		} else {
-			time.Sleep(wait)
+			v.time.Add(int64(wait))
 		}
 		v.tick()
 		if after, ok := v.metrics.Value("ticks"); ok && after > before {
@@ -35,15 +32,15 @@ func (v *vm) mallocs() int64 {
 }
 
 // allocations returns how many objects a request costs. What a tick allocates is divided by their number.
-func (v *vm) allocations(keys [][]testenv.Header) float64 {
+func (v *vm) allocations(credentials []string) float64 {
 	before := v.mallocs()
-	v.send(countedRequests, keys)
+	v.send(countedRequests, credentials)
 	return float64(v.mallocs()-before) / countedRequests
 }
 
 // measureFootprint counts what requests leave behind in a VM, and what they ask of the control plane.
 func measureFootprint(b *bench) string {
-	keys := keysOf(0, 1)
+	keys := credentialsOf(1)
 	wasm := b.guest("counting")
 	sdk := b.vm(wasm, "sdk", map[string]string{"COUNT": "sdk"})
 	sdk.serve(hotBatch, keys)
@@ -71,7 +68,7 @@ func (v *vm) malformed() float64 {
 	v.status = 401
 	defer func() { v.status = 0 }()
 	before := v.plane.acquires.Load()
-	v.send(requests, [][]testenv.Header{hotHeaders(secret(1) + "0")})
+	v.send(requests, []string{"Bearer " + secret(1) + "0"})
 	return float64(v.plane.acquires.Load()-before) / requests
 }
 
@@ -80,10 +77,10 @@ func none(v, most float64) string { return held{most: most}.verdict(v) }
 // longRun lets a VM hold as many leases as it can and then serve a million requests.
 func (b *bench) longRun() string {
 	v := b.vm(b.tollgate, "tollgate", tokenEnv)
-	all := keysOf(0, leasedKeys)
+	all := credentialsOf(leasedKeys)
 	v.serve(leasedKeys, all)
 	hot := all[:1000]
-	v.warm(hot)
+	v.warm(300, hot)
 	early := v.worker.MemoryBytes()
 	v.serve(longRun, hot)
 	late := v.worker.MemoryBytes()

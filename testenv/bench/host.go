@@ -20,7 +20,7 @@ func measureHost(b *bench) string {
 	transcript.Transcript = io.Discard
 	silent, written := b.emptyLoad(seeded(1)), b.emptyLoad(transcript)
 	return table{
-		title: "one request, empty filter", unit: unit{"µs", time.Microsecond}, rounds: 21, baseline: "Worker and Stream, real time",
+		title: "one request, empty filter", unit: unit{"µs", time.Microsecond}, rounds: b.rounds(21), baseline: "Worker and Stream, real time",
 		ways: []way{
 			{"Worker and Stream, real time", func() time.Duration { return b.steps(worker) / batch }, nil},
 			{"Host.Do", func() time.Duration { return silent.send(batch, false) / batch }, nil},
@@ -62,7 +62,7 @@ func measureVM(b *bench) string {
 		}
 	}
 	return table{
-		title: "NewWorker with one plugin, compiled already", unit: unit{"ms", time.Millisecond}, rounds: 15, baseline: "empty filter",
+		title: "NewWorker with one plugin, compiled already", unit: unit{"ms", time.Millisecond}, rounds: b.rounds(15), baseline: "empty filter",
 		ways: []way{
 			{"empty filter", start(b.emptyPlugin()), nil},
 			{"tollgate", start(b.tollgatePlugin()), nil},
@@ -77,7 +77,7 @@ func measureCompile(b *bench) string {
 	for _, filter := range []struct{ name, path string }{{"empty", b.empty}, {"tollgate", b.tollgate}} {
 		cache := b.cacheDir()
 		t := table{
-			title: filter.name + " filter", unit: unit{"ms", time.Millisecond}, rounds: 3, baseline: "cold",
+			title: filter.name + " filter", unit: unit{"ms", time.Millisecond}, rounds: b.rounds(3), baseline: "cold",
 			ways: []way{
 				{"cold", func() time.Duration { return b.compile(filter.path, b.cacheDir()) }, nil},
 				{"warm, from the disk", func() time.Duration { return b.compile(filter.path, cache) }, nil},

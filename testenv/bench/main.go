@@ -1,9 +1,13 @@
 // Command bench measures what Tollgate and testenv cost, and writes the figures to testenv/bench/RESULTS.md.
 //
-//	go run ./testenv/bench [-only SECTION] [-wasm FILE] [-out FILE] [-cpuprofile FILE]
+//	go run ./testenv/bench [-only SECTION] [-rounds N] [-wasm FILE] [-out FILE] [-cpuprofile FILE]
 //
 // It runs at the top of the repository. With -only it measures one section and leaves the others in the file as they
-// are. A goal that is missed stands in the tables and is no failure: it exits 1 only when something could not be measured.
+// are; a first look at one while changing the code is
+//
+//	make wasm && go run ./testenv/bench -only hot -rounds 7 -out /dev/null
+//
+// A goal that is missed stands in the tables and is no failure: it exits 1 only when something could not be measured.
 //
 // A section is a function that returns Markdown; one that compares ways of doing the same work returns a table, whose
 // rounds interleave the ways, so that what disturbs the machine disturbs all of them.
@@ -47,11 +51,12 @@ func main() {
 		exit(printCompileTime(os.Args[2]))
 	}
 	only := flag.String("only", "", "the one section to measure: "+strings.Join(names(), ", "))
+	rounds := flag.Int("rounds", 0, "at most so many `rounds` of each table, for a first look; 0 for what each needs")
 	wasm := flag.String("wasm", "build/tollgate.wasm", "the compiled `filter`")
 	out := flag.String("out", "testenv/bench/RESULTS.md", "the `file` to write the figures to")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the measuring to `file`")
 	flag.Parse()
-	exit(run(*only, *wasm, *out, *profile))
+	exit(run(*only, *wasm, *out, *profile, *rounds))
 }
 
 func exit(err error) {
@@ -70,7 +75,7 @@ func names() []string {
 	return list
 }
 
-func run(only, wasm, out, profile string) (err error) {
+func run(only, wasm, out, profile string, rounds int) (err error) {
 	if only != "" && !slices.Contains(names(), only) {
 		return fmt.Errorf("no section %q; there are %s", only, strings.Join(names(), ", "))
 	}
@@ -90,7 +95,7 @@ func run(only, wasm, out, profile string) (err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	text, err := measure(only, g, string(old))
+	text, err := measure(only, g, string(old), rounds)
 	if err != nil {
 		return err
 	}
@@ -98,7 +103,7 @@ func run(only, wasm, out, profile string) (err error) {
 }
 
 // measure returns the results with the chosen section measured anew, or with all of them.
-func measure(only string, g guests, results string) (string, error) {
+func measure(only string, g guests, results string, rounds int) (string, error) {
 	if only == "" || results == "" {
 		results = introduction
 	}
@@ -107,7 +112,7 @@ func measure(only string, g guests, results string) (string, error) {
 			continue
 		}
 		environment := describeEnvironment()
-		body, err := newBench(g).run(s)
+		body, err := newBench(g, rounds).run(s)
 		if err != nil {
 			return "", fmt.Errorf("section %s: %w", s.name, err)
 		}

@@ -95,7 +95,7 @@ func measureProxy(b *bench) string {
 		c.send(300 * hotKeys / 10)
 		return func() time.Duration { return c.send(each) }
 	}
-	t := table{title: "64 connections", unit: unit{"requests/s", 0}, perSecond: true, rounds: 7, ways: []way{
+	t := table{title: "64 connections", unit: unit{"requests/s", 0}, perSecond: true, rounds: b.rounds(7), ways: []way{
 		{"no filter", send(b.guest("deaf"), "lease"), nil},
 		{"a callout per request (strict)", send(b.tollgate, "strict"), nil},
 		{"tollgate, live leases", send(b.tollgate, "lease"), nil},

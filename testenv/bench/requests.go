@@ -138,7 +138,7 @@ func measureRequests(b *bench) string {
 		return func() time.Duration { return l.send(requestCount, together) }
 	}
 	return table{
-		title: "1,000 requests, seeded", unit: unit{"ms", time.Millisecond}, rounds: 11, baseline: "empty filter, all open at once",
+		title: "1,000 requests, seeded", unit: unit{"ms", time.Millisecond}, rounds: b.rounds(11), baseline: "empty filter, all open at once",
 		ways: []way{
 			{"empty filter, all open at once", round(empty, true), within(requestGoal)},
 			{"empty filter, one after another", round(empty, false), within(requestGoal)},
@@ -154,7 +154,7 @@ func measureWorkers(b *bench) string {
 	var tables []string
 	for _, p := range []testenv.Plugin{b.emptyPlugin(), b.sharingPlugin()} {
 		t := table{
-			title: p.Name + " filter, 1,000 requests open at once", unit: unit{"ms", time.Millisecond}, rounds: 31, baseline: "1 worker",
+			title: p.Name + " filter, 1,000 requests open at once", unit: unit{"ms", time.Millisecond}, rounds: b.rounds(31), baseline: "1 worker",
 		}
 		for _, workers := range []int{1, 2, 4, 8} {
 			l := &load{b: b, host: b.host(seeded(workers), p)}

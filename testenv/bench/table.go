@@ -22,6 +22,14 @@ type table struct {
 	// baseline names the way that the others are divided by.
 	baseline string
 	ways     []way
+	// more are further columns of ratios.
+	more []column
+}
+
+// column is one of ratios to a baseline, with the goals of the ways that have one.
+type column struct {
+	baseline string
+	goals    map[string]*goal
 }
 
 // way is one row of a table.
@@ -109,30 +117,55 @@ func (t table) times() map[string][]float64 {
 
 func (t table) markdown(times map[string][]float64) string {
 	var b strings.Builder
-	var notes string
-	fmt.Fprintf(&b, "| %s | %s | ÷ %s | goal |\n|---|---|---|---|\n", t.title, t.unit.name, t.baseline)
+	first := column{t.baseline, map[string]*goal{}}
+	for _, w := range t.ways {
+		first.goals[w.name] = w.goal
+	}
+	columns := append([]column{first}, t.more...)
+	fmt.Fprintf(&b, "| %s | %s |", t.title, t.unit.name)
+	for _, c := range columns {
+		fmt.Fprintf(&b, " ÷ %s | goal |", c.baseline)
+	}
+	b.WriteString("\n|---|---|" + strings.Repeat("---|---|", len(columns)) + "\n")
+	var missed []string
 	for _, w := range t.ways {
 		took := quartilesOf(times[w.name])
-		ratios := make([]float64, len(times[w.name]))
-		rates := make([]float64, len(times[w.name]))
-		for i, one := range times[w.name] {
-			ratios[i], rates[i] = one/times[t.baseline][i], float64(time.Second)/one
-			if t.perSecond {
-				ratios[i] = 1 / ratios[i]
+		fmt.Fprintf(&b, "| %s | %s |", w.name, t.shown(times[w.name]))
+		for _, c := range columns {
+			ratio, g := t.ratio(times[w.name], times[c.baseline]), c.goals[w.name]
+			fmt.Fprintf(&b, " %s | %s |", ratio.in(1), g.verdict(time.Duration(took.median), ratio.median))
+			if g != nil && g.dominates != "" && !g.met(time.Duration(took.median), ratio.median) {
+				missed = append(missed, fmt.Sprintf("\n%s: what dominates is %s.\n", w.name, g.dominates))
 			}
 		}
-		ratio, shown := quartilesOf(ratios), took.in(float64(t.unit.one))
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "\n%d rounds.\n%s", t.rounds, strings.Join(slices.Compact(missed), ""))
+	return b.String()
+}
+
+// shown is how a way's times stand in the table.
+func (t table) shown(times []float64) string {
+	if !t.perSecond {
+		return quartilesOf(times).in(float64(t.unit.one))
+	}
+	rates := make([]float64, len(times))
+	for i, one := range times {
+		rates[i] = float64(time.Second) / one
+	}
+	return quartilesOf(rates).in(1)
+}
+
+// ratio divides what is shown of a way by what is shown of the baseline, round by round.
+func (t table) ratio(times, baseline []float64) quartiles {
+	ratios := make([]float64, len(times))
+	for i, one := range times {
+		ratios[i] = one / baseline[i]
 		if t.perSecond {
-			shown = quartilesOf(rates).in(1)
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", w.name, shown, ratio.in(1),
-			w.goal.verdict(time.Duration(took.median), ratio.median))
-		if g := w.goal; g != nil && g.dominates != "" && !g.met(time.Duration(took.median), ratio.median) {
-			notes += fmt.Sprintf("\n%s: what dominates is %s.\n", w.name, g.dominates)
+			ratios[i] = 1 / ratios[i]
 		}
 	}
-	fmt.Fprintf(&b, "\n%d rounds.\n%s", t.rounds, notes)
-	return b.String()
+	return quartilesOf(ratios)
 }
 
 // quartiles are the median of a sample and the bounds of its middle half.

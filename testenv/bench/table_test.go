@@ -153,7 +153,7 @@ func TestBenchReports(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	var ended []int
-	b := newBench(guests{})
+	b := newBench(guests{}, 0)
 	_, err := b.run(section{measure: func(b *bench) string {
 		b.Cleanup(func() { ended = append(ended, 1) })
 		b.Cleanup(func() { ended = append(ended, 2) })
@@ -169,7 +169,7 @@ func TestBenchReports(t *testing.T) {
 
 func TestUnknownSection(t *testing.T) {
 	t.Parallel()
-	if err := run("nothing", "", "", ""); err == nil || !strings.Contains(err.Error(), "requests") {
+	if err := run("nothing", "", "", "", 0); err == nil || !strings.Contains(err.Error(), "requests") {
 		t.Errorf("error %v, want one that lists the sections", err)
 	}
 }
