@@ -158,7 +158,7 @@ func TestServeEndsWhenTheDiskFails(t *testing.T) {
 	if log := strings.Join(p.lines, "\n"); !strings.Contains(log, "THE DISK FAILED") || !strings.Contains(log, store.ErrDead.Error()) {
 		t.Errorf("the log does not say so:\n%s", log)
 	}
-	st, err := store.Open(t.Context(), store.Options{Path: db})
+	st, err := store.Open(t.Context(), store.Options{Path: db, Actor: store.LocalActor})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func (c *ControlPlane) must(t testing.TB, method, path string, body any, want in
 // MustToken issues a token of the given role, owner, operator, viewer or gate, and returns its text.
 func (c *ControlPlane) MustToken(t testing.TB, role string) string {
 	t.Helper()
-	token, err := server.IssueToken(context.Background(), c.store, "test "+role, store.Role(role))
+	token, err := server.IssueToken(store.WithActor(context.Background(), store.LocalActor), c.store, "test "+role, store.Role(role))
 	if err != nil {
 		t.Fatal(err)
 	}

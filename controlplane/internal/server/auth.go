@@ -46,6 +46,8 @@ func (s *Server) authenticate(lookup tokenLookup, allow func(role store.Role, me
 		token, err := authenticated(c.Request, lookup)
 		if err == nil {
 			setValue(c, callerKey, token)
+			actor := store.Actor{ID: token.ID, Name: token.Name, Role: token.Role, RequestID: requestID(c.Request.Context())}
+			c.Request = c.Request.WithContext(store.WithActor(c.Request.Context(), actor))
 			err = allow(token.Role, c.Request.Method)
 		}
 		if err != nil {

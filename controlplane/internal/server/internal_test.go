@@ -31,7 +31,7 @@ func newServer(t *testing.T) (*Server, *store.Store, *bytes.Buffer) {
 
 func newServerAt(t *testing.T, path string) (*Server, *store.Store, *bytes.Buffer) {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Options{Path: path})
+	st, err := store.Open(t.Context(), store.Options{Path: path, Actor: store.LocalActor})
 	if err != nil {
 		t.Fatal(err)
 	}

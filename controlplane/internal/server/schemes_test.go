@@ -140,7 +140,7 @@ func TestSchemeOfTheGateAlone(t *testing.T) {
 // Keys outlive changes of the configuration: what can still be done to them is done, the rest is a conflict.
 func TestKeysOfSchemesThatChanged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "t.db")
-	st, err := store.Open(context.Background(), store.Options{Path: path})
+	st, err := store.Open(context.Background(), store.Options{Path: path, Actor: store.LocalActor})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestKeysOfSchemesThatChanged(t *testing.T) {
 
 func TestSchemesNeedDifferentNames(t *testing.T) {
 	cp := controlplanetest.New(t)
-	st, err := store.Open(context.Background(), store.Options{Path: cp.DBPath})
+	st, err := store.Open(context.Background(), store.Options{Path: cp.DBPath, Actor: store.LocalActor})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,8 @@ func (s *Store) CreateAccount(ctx context.Context, in NewAccount) (Account, erro
 			return Account{}, fmt.Errorf("create account: %w", err)
 		}
 		at := fromMicros(tx.now)
-		return Account{ID: id, Name: in.Name, Status: in.Status, CreatedAt: at, UpdatedAt: at}, nil
+		a := Account{ID: id, Name: in.Name, Status: in.Status, CreatedAt: at, UpdatedAt: at}
+		return a, tx.audit(act{action: "account.create", kind: kindAccount, id: id, accountID: id, after: viewAccount(a)})
 	})
 }
 
@@ -126,7 +127,9 @@ func (s *Store) UpdateAccount(ctx context.Context, id string, in AccountUpdate) 
 		if err != nil {
 			return Account{}, fmt.Errorf("update account: %w", err)
 		}
-		return next, nil
+		return next, tx.audit(act{
+			action: "account.update", kind: kindAccount, id: id, accountID: id, before: viewAccount(old), after: viewAccount(next),
+		})
 	})
 }
 

@@ -106,6 +106,8 @@ type writeTx struct {
 	now, steady int64
 	// keys is the writer's at the beginning of the batch.
 	keys uint64
+	// actor makes the present job's changes, and someone those of the jobs that name nobody.
+	actor, someone Actor
 	// wrote is set once the present job has changed something in the database.
 	wrote bool
 	// unmatched is by how much the present job has moved an account's reserved balance beyond what its leases hold.
@@ -117,7 +119,7 @@ type writeTx struct {
 func (w *writer) newTx(ctx context.Context, t *sql.Tx) *writeTx {
 	tx := &writeTx{
 		ctx: ctx, tx: t, prepared: w.stmts, newID: w.newID, terms: w.terms, now: w.now().UnixMicro(),
-		steady: w.steady().UnixMicro(), keys: w.keys.Load(), unflushed: newUnflushed(),
+		steady: w.steady().UnixMicro(), keys: w.keys.Load(), someone: w.actor, unflushed: newUnflushed(),
 	}
 	tx.Queries = queries.New(&noting{t, tx})
 	return tx
@@ -154,6 +156,7 @@ func (tx *writeTx) leased(accountID string, delta ledger.Credits) { tx.reserved(
 func (tx *writeTx) run(j *job) error {
 	clear(tx.unmatched)
 	tx.wrote = false
+	tx.actor = actorOf(j.ctx, tx.someone)
 	tally, mark := tx.tally, tx.mark()
 	err := j.run(tx)
 	for accountID, delta := range tx.unmatched {

@@ -63,7 +63,7 @@ func TestRefusalsInABatchMoveNothing(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = tx.revoke(k)
+			_, err = tx.revoke("key.revoke", k, "")
 			return errors.Join(err, errRefused)
 		},
 	}
@@ -122,7 +122,7 @@ func TestJobsOfABatchSeeWhatChanged(t *testing.T) {
 	revoke := jobDoing(func(tx *writeTx) error {
 		k, err := tx.key(w.key.ID)
 		if err == nil {
-			_, err = tx.revoke(k)
+			_, err = tx.revoke("key.revoke", k, "")
 		}
 		return err
 	})

@@ -84,7 +84,7 @@ func TestPathsOfAnyName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, name)
-			s, err := Open(t.Context(), Options{Path: path})
+			s, err := Open(t.Context(), Options{Path: path, Actor: tester})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestPathsOfAnyName(t *testing.T) {
 			if err != nil || len(files) != 1 || files[0].Name() != name {
 				t.Errorf("directory holds %v (%v), want %q alone", files, err, name)
 			}
-			if s, err = Open(t.Context(), Options{Path: path}); err != nil {
+			if s, err = Open(t.Context(), Options{Path: path, Actor: tester}); err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
@@ -253,7 +253,7 @@ func TestConcurrentFirstOpen(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			s, err := Open(context.Background(), Options{Path: path})
+			s, err := Open(context.Background(), Options{Path: path, Actor: tester})
 			if err != nil {
 				t.Errorf("open %d: %v", i, err)
 				return

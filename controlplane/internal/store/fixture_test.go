@@ -36,6 +36,9 @@ func (c *clock) Advance(d time.Duration) time.Time {
 	return c.now
 }
 
+// tester makes the changes of tests.
+var tester = Actor{ID: "token_tester", Name: "tester", Role: RoleOwner}
+
 // world is a store on a real file with the means to fill it.
 type world struct {
 	testing.TB
@@ -57,7 +60,7 @@ func newWorld(t testing.TB) *world {
 // reopen opens the world's file; the test closes what it had open.
 func (w *world) reopen() {
 	w.Helper()
-	s, err := Open(context.Background(), Options{Path: w.path, Now: w.clock.Now, Leases: w.terms, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(context.Background(), Options{Path: w.path, Now: w.clock.Now, Leases: w.terms, Actor: tester, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.Fatal(err)
 	}

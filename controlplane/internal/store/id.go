@@ -16,6 +16,7 @@ const (
 	prefixTransaction = "txn_"
 	prefixToken       = "token_"
 	prefixLease       = "lease_"
+	prefixAct         = "act_"
 )
 
 // idEncoding sorts as the bytes it encodes do, which base32's standard alphabet does not: lists are paged by id.

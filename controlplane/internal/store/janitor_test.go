@@ -14,7 +14,7 @@ func TestClockSteps(t *testing.T) {
 	t.Parallel()
 	wall, steady := newClock(), newClock()
 	w := &world{TB: t, path: t.TempDir() + "/tollgate.db", clock: wall}
-	s, err := Open(t.Context(), Options{Path: w.path, Now: wall.Now, Steady: steady.Now})
+	s, err := Open(t.Context(), Options{Path: w.path, Actor: tester, Now: wall.Now, Steady: steady.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

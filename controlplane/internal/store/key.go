@@ -205,7 +205,7 @@ func (tx *writeTx) insertKey(k Key, secret, publishable apikey.Digest) (Key, err
 	if err != nil {
 		return Key{}, err
 	}
-	return k, nil
+	return k, tx.audit(act{action: "key.create", kind: kindKey, id: id, accountID: k.AccountID, after: viewKey(k)})
 }
 
 // Key returns one key, or ErrNotFound.
@@ -273,7 +273,7 @@ func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, er
 				return Key{}, err
 			}
 		}
-		return tx.replaceKey(key)
+		return tx.replaceKey("key.update", old, key)
 	})
 }
 
@@ -303,17 +303,18 @@ func (s *Store) RevokeKey(ctx context.Context, id string) (Key, error) {
 		if err != nil || key.Status == KeyRevoked {
 			return key, err
 		}
-		return tx.revoke(key)
+		return tx.revoke("key.revoke", key, "")
 	})
 }
 
-func (tx *writeTx) revoke(k Key) (Key, error) {
-	at := fromMicros(tx.now)
-	k.Status, k.RevokedAt = KeyRevoked, &at
+// revoke ends a key, in favour of another one if replacedBy is not empty.
+func (tx *writeTx) revoke(action string, old Key, replacedBy string) (Key, error) {
+	k, at := old, fromMicros(tx.now)
+	k.Status, k.RevokedAt, k.ReplacedBy = KeyRevoked, &at, replacedBy
 	if err := tx.change(api.ChangeKey, k.ID); err != nil {
 		return Key{}, err
 	}
-	return tx.replaceKey(k)
+	return tx.replaceKey(action, old, k)
 }
 
 func (tx *writeTx) key(id string) (Key, error) {
@@ -327,8 +328,13 @@ func (tx *writeTx) key(id string) (Key, error) {
 	return keyOf(row), nil
 }
 
-// replaceKey records the changeable fields of k and returns it with its new update time.
-func (tx *writeTx) replaceKey(k Key) (Key, error) {
+// replaceKey records the changeable fields of k, which action has made of old, and returns it with its new update time.
+func (tx *writeTx) replaceKey(action string, old, k Key) (Key, error) {
+	return tx.replaceKeyAs(act{action: action, after: viewKey(k)}, old, k)
+}
+
+// replaceKeyAs is replaceKey for an act that says more of the key than its view does.
+func (tx *writeTx) replaceKeyAs(a act, old, k Key) (Key, error) {
 	k.UpdatedAt = fromMicros(tx.now)
 	err := tx.Queries.UpdateKey(tx.ctx, queries.UpdateKeyParams{
 		ID: k.ID, Name: k.Name, Environment: string(k.Environment), Last4: k.Last4, Publishable: k.Publishable,
@@ -338,7 +344,8 @@ func (tx *writeTx) replaceKey(k Key) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("update key: %w", err)
 	}
-	return k, nil
+	a.kind, a.id, a.accountID, a.before = kindKey, k.ID, k.AccountID, viewKey(old)
+	return k, tx.audit(a)
 }
 
 func (u KeyUpdate) check() error {

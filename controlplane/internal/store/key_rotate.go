@@ -73,7 +73,7 @@ func (tx *writeTx) rotateKey(id string, in Rotation) (Key, error) {
 	if in.Publishable != nil && key.ProjectID == "" {
 		return Key{}, fmt.Errorf("rotate key: %w: publishable: expected none for a key without a project", ErrInvalid)
 	}
-	end := tx.now + in.Overlap.Microseconds()
+	old, end := key, tx.now+in.Overlap.Microseconds()
 	if in.Secret != nil {
 		key.Last4 = in.Secret.Last4
 		if err := tx.rotateHalf(id, halfSecret, in.Secret.Digest, end); err != nil {
@@ -89,7 +89,9 @@ func (tx *writeTx) rotateKey(id string, in Rotation) (Key, error) {
 	if err := tx.change(api.ChangeKey, id); err != nil {
 		return Key{}, err
 	}
-	return tx.replaceKey(key)
+	after := viewKey(key)
+	after.OverlapSeconds = int64(in.Overlap / time.Second)
+	return tx.replaceKeyAs(act{action: "key.rotate", after: after}, old, key)
 }
 
 func (tx *writeTx) rotateHalf(id string, h half, digest apikey.Digest, end int64) error {
@@ -139,8 +141,7 @@ func (tx *writeTx) successor(id string, in Replacement) (Key, error) {
 	if next, err = tx.insertKey(next, in.Secret.Digest, publishable); err != nil {
 		return Key{}, err
 	}
-	old.ReplacedBy = next.ID
-	if _, err := tx.revoke(old); err != nil {
+	if _, err := tx.revoke("key.replace", old, next.ID); err != nil {
 		return Key{}, err
 	}
 	return next, nil

@@ -85,10 +85,11 @@ func (s *Store) CreateProject(ctx context.Context, in NewProject) (Project, erro
 			return Project{}, fmt.Errorf("create project: %w", err)
 		}
 		at := fromMicros(tx.now)
-		return Project{
+		p := Project{
 			ID: id, AccountID: in.AccountID, Name: in.Name, Domain: in.Domain, DomainStatus: DomainUnverified,
 			CreatedAt: at, UpdatedAt: at,
-		}, nil
+		}
+		return p, tx.audit(act{action: "project.create", kind: kindProject, id: id, accountID: p.AccountID, after: viewProject(p)})
 	})
 }
 
@@ -146,39 +147,40 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 		if next == old {
 			return old, nil
 		}
-		return tx.replaceProject(next)
+		return tx.replaceProject(act{action: "project.update"}, old, next)
 	})
 }
 
 // AttestDomain records that actor vouches for a project's domain, whatever its state was. Reason is 1 to
 // MaxReasonLen bytes, actor 1 to MaxNameLen. It returns ErrNotFound.
 func (s *Store) AttestDomain(ctx context.Context, id, reason, actor string) (Project, error) {
-	return s.judgeDomain(ctx, id, DomainVerified, reason, actor)
+	return s.judgeDomain(ctx, "domain.attest", id, DomainVerified, reason, actor)
 }
 
 // LapseDomain records that actor no longer vouches for a project's verified domain. Reason and actor are as for
 // AttestDomain. It returns ErrNotFound, or ErrInvalidTransition for a domain that is not verified.
 func (s *Store) LapseDomain(ctx context.Context, id, reason, actor string) (Project, error) {
-	return s.judgeDomain(ctx, id, DomainLapsed, reason, actor)
+	return s.judgeDomain(ctx, "domain.lapse", id, DomainLapsed, reason, actor)
 }
 
-func (s *Store) judgeDomain(ctx context.Context, id string, to DomainStatus, reason, actor string) (Project, error) {
+func (s *Store) judgeDomain(ctx context.Context, action, id string, to DomainStatus, reason, actor string) (Project, error) {
 	err := errors.Join(checkText("reason", reason, 1, MaxReasonLen), checkText("actor", actor, 1, MaxNameLen))
 	if err != nil {
 		return Project{}, fmt.Errorf("set domain to %s: %w", to, err)
 	}
 	return write(ctx, s, func(tx *writeTx) (Project, error) {
-		p, err := tx.project(id)
+		old, err := tx.project(id)
 		if err != nil {
 			return Project{}, err
 		}
-		if to == DomainLapsed && p.DomainStatus != DomainVerified {
-			return Project{}, fmt.Errorf("domain from %s to %s: %w", p.DomainStatus, to, ErrInvalidTransition)
+		if to == DomainLapsed && old.DomainStatus != DomainVerified {
+			return Project{}, fmt.Errorf("domain from %s to %s: %w", old.DomainStatus, to, ErrInvalidTransition)
 		}
-		if err := tx.setDomain(&p, to, reason, actor); err != nil {
+		next := old
+		if err := tx.setDomain(&next, to, reason, actor); err != nil {
 			return Project{}, err
 		}
-		return tx.replaceProject(p)
+		return tx.replaceProject(act{action: action, reason: reason}, old, next)
 	})
 }
 
@@ -200,8 +202,9 @@ func (tx *writeTx) project(id string) (Project, error) {
 	return projectOf(row), nil
 }
 
-// replaceProject records the changeable fields of p and returns it with its new update time.
-func (tx *writeTx) replaceProject(p Project) (Project, error) {
+// replaceProject records the changeable fields of p and returns it with its new update time. The act a, which made p of
+// old, needs no more than its action and reason.
+func (tx *writeTx) replaceProject(a act, old, p Project) (Project, error) {
 	p.UpdatedAt = fromMicros(tx.now)
 	err := tx.Queries.UpdateProject(tx.ctx, queries.UpdateProjectParams{
 		ID: p.ID, Name: p.Name, Domain: p.Domain, DomainStatus: string(p.DomainStatus), DomainReason: p.DomainReason,
@@ -210,7 +213,8 @@ func (tx *writeTx) replaceProject(p Project) (Project, error) {
 	if err != nil {
 		return Project{}, fmt.Errorf("update project: %w", err)
 	}
-	return p, nil
+	a.kind, a.id, a.accountID, a.before, a.after = kindProject, p.ID, p.AccountID, viewProject(old), viewProject(p)
+	return p, tx.audit(a)
 }
 
 func (u ProjectUpdate) check() error {

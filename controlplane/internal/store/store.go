@@ -1,7 +1,7 @@
 // Package store keeps Tollgate's durable state in one SQLite file: accounts, wallets and their entries, projects,
-// keys, tokens, and what was answered to repeatable calls. It is the only package that speaks SQL. It refuses to keep
-// a secret or anything a gate could send in place of one, to change or delete an entry, and to answer a mutation
-// before it is durable.
+// keys, tokens, the audit log, and what was answered to repeatable calls. It is the only package that speaks SQL. It
+// refuses to keep a secret or anything a gate could send in place of one, to change or delete an entry or an act, to make
+// an admin's change in nobody's name, and to answer a mutation before it is durable.
 //
 // # Why one writer?
 //
@@ -47,6 +47,9 @@ type Options struct {
 	// it follows at the start. Nil means Now where that is given, and otherwise the system's monotonic clock.
 	Steady func() time.Time
 	Leases LeaseOptions
+	// Actor makes the changes whose context names nobody; without one they are refused with ErrNoActor. A command that works
+	// on the database itself has LocalActor here; a server has none.
+	Actor Actor
 	// Log is told of broken invariants; nil means slog.Default().
 	Log *slog.Logger
 }

@@ -56,7 +56,8 @@ func (s *Store) CreateToken(ctx context.Context, in NewToken) (Token, error) {
 		if err != nil {
 			return Token{}, fmt.Errorf("create token: %w", err)
 		}
-		return Token{ID: id, Name: in.Name, Role: in.Role, CreatedAt: fromMicros(tx.now)}, nil
+		t := Token{ID: id, Name: in.Name, Role: in.Role, CreatedAt: fromMicros(tx.now)}
+		return t, tx.audit(act{action: "token.create", kind: kindToken, id: id, after: viewToken(t)})
 	})
 }
 

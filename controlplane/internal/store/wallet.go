@@ -140,6 +140,13 @@ func (tx *writeTx) topUp(in TopUp, grant ledger.Transaction) (txn Transaction, e
 	if err == nil {
 		err = tx.change(api.ChangeCredits, in.AccountID)
 	}
+	if err == nil {
+		err = tx.audit(act{
+			action: "credit.top_up", kind: kindCredit, id: done.id, accountID: in.AccountID, reason: in.Reason,
+			before: creditView{Available: int64(balances.Available)},
+			after:  creditView{Available: int64(next.Available), Amount: in.Amount},
+		})
+	}
 	if err != nil {
 		return Transaction{}, "", err
 	}

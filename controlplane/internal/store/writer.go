@@ -28,9 +28,11 @@ type writer struct {
 	// steady is the clock of what lasts for a while: it never steps.
 	steady func() time.Time
 	terms  LeaseOptions
-	newID  func(prefix string) (string, error)
-	log    *slog.Logger
-	stats  counters
+	// actor makes the changes whose context names nobody.
+	actor Actor
+	newID func(prefix string) (string, error)
+	log   *slog.Logger
+	stats counters
 	// maxBatch bounds the jobs of one transaction.
 	maxBatch int
 	// keys counts the batches that may have changed a key, its owners or what belongs to them, each after its end and
@@ -56,7 +58,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, opts Options) *writer {
 	return &writer{
-		db: db, now: opts.Now, steady: opts.Steady, terms: opts.Leases, newID: newID, log: opts.Log,
+		db: db, now: opts.Now, steady: opts.Steady, terms: opts.Leases, actor: opts.Actor, newID: newID, log: opts.Log,
 		maxBatch: maxBatch,
 		dead:     make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}

@@ -264,7 +264,7 @@ func TestStopAnswersAcceptedJobs(t *testing.T) {
 // Another process's writer is waited for, not run into.
 func TestTwoStoresOnOneFile(t *testing.T) {
 	w := newWorld(t)
-	other, err := Open(t.Context(), Options{Path: w.path})
+	other, err := Open(t.Context(), Options{Path: w.path, Actor: tester})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,22 @@ type Account struct {
 	UpdatedUs int64
 }
 
+type Audit struct {
+	ID         string
+	AtUs       int64
+	ActorID    string
+	ActorName  string
+	ActorRole  string
+	RequestID  string
+	Action     string
+	TargetKind string
+	TargetID   string
+	AccountID  string
+	Before     sql.NullString
+	After      sql.NullString
+	Reason     string
+}
+
 type Change struct {
 	Seq       int64
 	Kind      string
@@ -128,11 +144,15 @@ type Project struct {
 }
 
 type Token struct {
-	ID        string
-	Name      string
-	Role      string
-	Digest    []byte
-	CreatedUs int64
+	ID         string
+	Name       string
+	Role       string
+	AccountID  sql.NullString
+	Digest     []byte
+	CreatedUs  int64
+	ExpiresUs  sql.NullInt64
+	RevokedUs  sql.NullInt64
+	LastUsedUs sql.NullInt64
 }
 
 type Usage struct {

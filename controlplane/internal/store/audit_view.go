@@ -1,0 +1,74 @@
+package store
+
+import "time"
+
+// The views hold names, states, times and amounts, and of a key the ends that people tell keys apart by. A field that
+// is added here must be one that everybody who may read the audit log may see for as long as there is a backup.
+
+type accountView struct {
+	Name   string        `json:"name"`
+	Status AccountStatus `json:"status"`
+}
+
+func (accountView) view() {}
+
+func viewAccount(a Account) accountView { return accountView{Name: a.Name, Status: a.Status} }
+
+type projectView struct {
+	Name         string       `json:"name"`
+	Domain       string       `json:"domain"`
+	DomainStatus DomainStatus `json:"domain_status"`
+	DomainReason string       `json:"domain_reason,omitempty"`
+	DomainActor  string       `json:"domain_actor,omitempty"`
+}
+
+func (projectView) view() {}
+
+func viewProject(p Project) projectView {
+	return projectView{
+		Name: p.Name, Domain: p.Domain, DomainStatus: p.DomainStatus, DomainReason: p.DomainReason, DomainActor: p.DomainActor,
+	}
+}
+
+type keyView struct {
+	ProjectID   string      `json:"project_id,omitempty"`
+	Scheme      string      `json:"scheme"`
+	Name        string      `json:"name"`
+	Environment Environment `json:"environment"`
+	Prefix      string      `json:"prefix"`
+	Last4       string      `json:"last4"`
+	// PublishableLast4 is there although the publishable half is no secret: no whole key is in the audit log.
+	PublishableLast4 string     `json:"publishable_last4,omitempty"`
+	Status           KeyStatus  `json:"status"`
+	ExpiresAt        *time.Time `json:"expires_at,omitempty"`
+	ReplacedBy       string     `json:"replaced_by,omitempty"`
+	// OverlapSeconds is what a rotation gave the old halves.
+	OverlapSeconds int64 `json:"overlap_seconds,omitempty"`
+}
+
+func (keyView) view() {}
+
+func viewKey(k Key) keyView {
+	return keyView{
+		ProjectID: k.ProjectID, Scheme: k.Scheme, Name: k.Name, Environment: k.Environment, Prefix: k.Prefix, Last4: k.Last4,
+		PublishableLast4: k.Publishable[max(0, len(k.Publishable)-last4Len):], Status: k.Status, ExpiresAt: k.ExpiresAt,
+		ReplacedBy: k.ReplacedBy,
+	}
+}
+
+// creditView is an account's balance before or after a movement, and after it how much was moved.
+type creditView struct {
+	Available int64 `json:"available"`
+	Amount    int64 `json:"amount,omitempty"`
+}
+
+func (creditView) view() {}
+
+type tokenView struct {
+	Name string `json:"name"`
+	Role Role   `json:"role"`
+}
+
+func (tokenView) view() {}
+
+func viewToken(t Token) tokenView { return tokenView{Name: t.Name, Role: t.Role} }
