@@ -63,7 +63,7 @@ type createProjectInput struct {
 	Body struct {
 		AccountID string `json:"account_id" minLength:"1" maxLength:"200"`
 		Name      string `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
-		Domain    string `json:"domain" doc:"A host name of at least two labels, without port and wildcard; kept in lower case."`
+		Domain    string `json:"domain" doc:"A registered domain or a name below one, in Unicode or A-labels, without port and wildcard; kept in A-labels and lower case."`
 	} `nameHint:"CreateProjectBody"`
 }
 
