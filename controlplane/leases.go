@@ -41,16 +41,17 @@ func (f *leaseFlags) options() store.LeaseOptions {
 	}
 }
 
-// How often the janitor looks for leases to close, how many of them at a time, and how often it deletes what is old.
+// How often the janitor looks for leases to close, how many of them at a time, and how often it deletes or folds what is
+// old.
 const (
 	closeEvery  = time.Second
 	closeAtOnce = 500
 	pruneEvery  = time.Minute
 )
 
-// startJanitor closes the leases whose time is over and deletes what nobody needs any more, until the function that it
-// returns is called or ctx ends.
-func startJanitor(ctx context.Context, st *store.Store, log *slog.Logger) (stop func()) {
+// startJanitor closes the leases whose time is over, deletes what nobody needs any more and folds usage that is older than
+// keepUsage, until the function that it returns is called or ctx ends.
+func startJanitor(ctx context.Context, st *store.Store, keepUsage time.Duration, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -65,7 +66,7 @@ func startJanitor(ctx context.Context, st *store.Store, log *slog.Logger) (stop 
 			case <-closing.C:
 				err = closeExpired(ctx, st)
 			case <-pruning.C:
-				err = st.Prune(ctx)
+				err = errors.Join(st.Prune(ctx), foldUsage(ctx, st, keepUsage))
 			}
 			if err != nil && ctx.Err() == nil {
 				log.Error("janitor", "error", err)

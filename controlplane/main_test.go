@@ -110,6 +110,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"lease ttl without a unit", []string{"serve", "--lease-ttl=10"}, 2, "", "--lease-ttl"},
 		{"lease grace too short", []string{"serve", "--lease-ttl=1m", "--lease-grace=5s"}, 2, "", "--lease-grace: expected a tenth"},
 		{"lease without credits", []string{"serve", "--lease-max-credits=0"}, 2, "", "--lease-max-credits: expected 1 to"},
+		{"usage kept for no day", []string{"serve", "--usage-days=0"}, 2, "", "--usage-days: expected 1 to 36500"},
 		{"unknown policy", []string{"serve", "--unreported=burn"}, 2, "", "--unreported"},
 		{"no address of ours", append([]string{"serve", "--db=" + fresh}, "--listen=203.0.113.1:0"), 1, "", "serve admin"},
 		{"port taken", append([]string{"serve", "--db=" + fresh, "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"}, "--gate-listen="+taken.Addr().String()), 1, "", "serve gate"},

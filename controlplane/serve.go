@@ -25,6 +25,7 @@ type serveCommand struct {
 	databaseFlag
 	schemesFlag
 	leaseFlags
+	usageFlags
 	Listen     string `env:"TOLLGATE_LISTEN" default:"127.0.0.1:8090" placeholder:"ADDR" help:"Where admins are served (${default})."`
 	GateListen string `env:"TOLLGATE_GATE_LISTEN" default:"127.0.0.1:8092" placeholder:"ADDR" help:"Where gates are served (${default})."`
 	OpsListen  string `env:"TOLLGATE_OPS_LISTEN" default:"127.0.0.1:8091" placeholder:"ADDR" help:"Where /healthz, /readyz and /metrics are, without authentication (${default})."`
@@ -49,7 +50,7 @@ Example:
 
 // Validate is called by kong.
 func (c *serveCommand) Validate() error {
-	return errors.Join(c.databaseFlag.Validate(), c.leaseFlags.Validate(),
+	return errors.Join(c.databaseFlag.Validate(), c.leaseFlags.Validate(), c.usageFlags.Validate(),
 		checkAddress("--listen", c.Listen), checkAddress("--gate-listen", c.GateListen), checkAddress("--ops-listen", c.OpsListen))
 }
 
@@ -88,7 +89,7 @@ func (c *serveCommand) Run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	defer startJanitor(ctx, st, log)()
+	defer startJanitor(ctx, st, c.keep(), log)()
 	srv, err := server.New(server.Config{Store: st, Logger: log, Schemes: schemes})
 	if err != nil {
 		return err

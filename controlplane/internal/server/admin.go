@@ -68,8 +68,10 @@ func humaProblem(ctx context.Context, status int, detail string, errs []error) *
 	return p
 }
 
-// shownLocation hides names that the client made up and that are too long or too odd to be a slip of the pen.
+// shownLocation hides names that the client made up and that are too long or too odd to be a slip of the pen. A fault
+// within a list is shown at the list.
 func shownLocation(location string) string {
+	location, _, _ = strings.Cut(location, "[")
 	head, name, _ := strings.Cut(location, ".")
 	if name == "" {
 		return head
@@ -134,6 +136,7 @@ func (s *Server) adminEngine() (http.Handler, error) {
 	s.registerWallets(a)
 	s.registerProjects(a)
 	s.registerKeys(a)
+	s.registerUsage(a)
 	dropPatternDescriptions(a.OpenAPI())
 	doc, err := json.Marshal(a.OpenAPI())
 	if err != nil {

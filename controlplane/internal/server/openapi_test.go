@@ -27,7 +27,7 @@ func TestOpenAPIDocumentIsValidAndWhole(t *testing.T) {
 	}
 	want := []string{
 		"GET /v1/accounts", "GET /v1/accounts/{id}", "GET /v1/accounts/{id}/entries", "GET /v1/accounts/{id}/wallet",
-		"GET /v1/keys", "GET /v1/keys/{id}", "GET /v1/projects", "GET /v1/projects/{id}",
+		"GET /v1/keys", "GET /v1/keys/{id}", "GET /v1/projects", "GET /v1/projects/{id}", "GET /v1/usage",
 		"PATCH /v1/accounts/{id}", "PATCH /v1/keys/{id}", "PATCH /v1/projects/{id}",
 		"POST /v1/accounts", "POST /v1/accounts/{id}/credits",
 		"POST /v1/keys", "POST /v1/keys/{id}/replace", "POST /v1/keys/{id}/revoke", "POST /v1/keys/{id}/rotate",

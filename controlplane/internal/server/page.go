@@ -8,9 +8,14 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
+// PageLimit is the part of a list's query that bounds a page.
+type PageLimit struct {
+	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"How many to return."`
+}
+
 // PageQuery is the part of a list's query that pages through it.
 type PageQuery struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"How many to return."`
+	PageLimit
 	Cursor string `query:"cursor" maxLength:"200" doc:"The next_cursor of the page before."`
 }
 

@@ -172,6 +172,15 @@ type UsageBatch struct {
 	UpdatedUs int64
 }
 
+type UsageDay struct {
+	DayUs    int64
+	KeyID    string
+	Route    string
+	Requests int64
+	Credits  int64
+	Refused  int64
+}
+
 type Wallet struct {
 	AccountID  string
 	Funding    int64

@@ -83,3 +83,51 @@ func (q *Queries) DeleteBatches(ctx context.Context, updatedUs int64) (int64, er
 	}
 	return result.RowsAffected()
 }
+
+const deleteFolded = `-- name: DeleteFolded :execrows
+DELETE FROM usage WHERE (hour_us, key_id, route, conversation) IN (
+    SELECT h.hour_us, h.key_id, h.route, h.conversation FROM usage h WHERE h.hour_us < ?1
+    ORDER BY h.hour_us, h.key_id, h.route, h.conversation LIMIT ?2)
+`
+
+type DeleteFoldedParams struct {
+	BeforeUs int64
+	MaxRows  int64
+}
+
+func (q *Queries) DeleteFolded(ctx context.Context, arg DeleteFoldedParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteFolded, arg.BeforeUs, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const foldUsage = `-- name: FoldUsage :exec
+INSERT INTO usage_days (day_us, key_id, route, requests, credits, refused)
+SELECT u.hour_us - u.hour_us % 86400000000 AS day_us, u.key_id, u.route,
+       CASE WHEN sum(u.requests) > 9007199254740991 THEN 9007199254740991 ELSE sum(u.requests) END AS requests,
+       CASE WHEN sum(u.credits) > 9007199254740991 THEN 9007199254740991 ELSE sum(u.credits) END AS credits,
+       CASE WHEN sum(u.refused) > 9007199254740991 THEN 9007199254740991 ELSE sum(u.refused) END AS refused
+FROM (SELECT h.hour_us, h.key_id, h.route, h.requests, h.credits, h.refused FROM usage h WHERE h.hour_us < ?1
+      ORDER BY h.hour_us, h.key_id, h.route, h.conversation LIMIT ?2) u
+WHERE true
+GROUP BY 1, 2, 3
+ON CONFLICT (key_id, day_us, route) DO UPDATE SET
+    requests = CASE WHEN usage_days.requests > 9007199254740991 - excluded.requests THEN 9007199254740991
+        ELSE usage_days.requests + excluded.requests END,
+    credits = CASE WHEN usage_days.credits > 9007199254740991 - excluded.credits THEN 9007199254740991
+        ELSE usage_days.credits + excluded.credits END,
+    refused = CASE WHEN usage_days.refused > 9007199254740991 - excluded.refused THEN 9007199254740991
+        ELSE usage_days.refused + excluded.refused END
+`
+
+type FoldUsageParams struct {
+	BeforeUs int64
+	MaxRows  int64
+}
+
+func (q *Queries) FoldUsage(ctx context.Context, arg FoldUsageParams) error {
+	_, err := q.db.ExecContext(ctx, foldUsage, arg.BeforeUs, arg.MaxRows)
+	return err
+}
