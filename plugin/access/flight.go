@@ -165,6 +165,19 @@ func (l *Leases) demand(n *entry, now Instant) int64 {
 	return int64(min(float64(spent)*float64(ttl)*1.25/float64(elapsed)+0.5, float64(l.limits.Slab)))
 }
 
+// Raise returns what to ask for in all when requests of waiting credits wait for a flight, so that a queue is not served
+// by one acquire after another. It is for the first time that the flight is sent.
+func (l *Leases) Raise(f Flight, waiting int64) int64 {
+	w := l.flights.at(f)
+	if w == nil {
+		return 0
+	}
+	if w.want > 0 && !w.strict {
+		w.want = max(w.want, min(waiting, l.limits.Slab, api.MaxCredits))
+	}
+	return w.want
+}
+
 // Failed ends a flight that nobody answered, or for which nobody waits. The caller voids its operation: what it may yet
 // bring is not used.
 func (l *Leases) Failed(f Flight, now Instant) {

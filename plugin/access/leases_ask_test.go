@@ -173,6 +173,28 @@ func TestWantAtTheEndOfABalance(t *testing.T) {
 	}
 }
 
+// A queue asks for what all of it costs, whatever is known of the credential, but not for more than the bound.
+func TestRaise(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ cost, waiting, want int64 }{
+		{2, 0, 20}, {2, 2, 20}, {2, 20, 20}, {2, 21, 21}, {2, 300, 300}, {2, 1_001, 1_000}, {2_000, 4_000, 2_000}, {0, 5, 0},
+	} {
+		d := newDesk(t, Limits{Slab: 1_000})
+		a := d.send("a", c.cost, at(0))
+		if want := d.Raise(a.Flight, c.waiting); want != c.want {
+			t.Errorf("cost %d of %d: %d, want %d", c.cost, c.waiting, want, c.want)
+		}
+		d.install(a.Flight, d.grant("a", c.want, 1_000), at(1), Installed)
+		if want := d.Raise(a.Flight, 1); want != 0 {
+			t.Errorf("a flight that has landed: %d", want)
+		}
+	}
+	d := newDesk(t, Limits{})
+	if want := d.Raise(d.AskStrict(d.tag("a"), 2, at(0)).Flight, 300); want != 2 {
+		t.Errorf("strict: %d, want 2", want)
+	}
+}
+
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, Limits{})

@@ -247,6 +247,13 @@ func (s *sim) sent(cred int, cost int64, a Asking) {
 	if a.Want < cost || a.Want > max(cost, s.limits.Slab) || a.Mode == api.ModeStrict && a.Want != cost {
 		s.t.Fatalf("asking %+v for %d", a, cost)
 	}
+	if s.one(3) {
+		if raised := s.l.Raise(a.Flight, s.rng.Int64N(60)); raised >= a.Want && raised <= max(a.Want, s.limits.Slab) {
+			a.Want = raised
+		} else {
+			s.t.Fatalf("asking %+v, raised to %d", a, raised)
+		}
+	}
 	s.opCount++
 	s.ops = append(s.ops, &simOp{n: s.opCount, cred: cred, cost: cost, want: a.Want, mode: a.Mode, flight: a.Flight,
 		sent: s.now()})

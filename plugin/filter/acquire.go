@@ -15,7 +15,10 @@ const (
 	// maxSends is how often one acquire is sent, with the same operation id: again each time that the stream is gone
 	// with which its callout would have ended.
 	maxSends = 3
-	// patience is how many callouts' timeouts a stream waits at most, over all its acquires.
+	// patience is how many callouts' timeouts a stream waits at most for an answer that decides something; answers that
+	// are outdated when they come do not. One that serves or refuses whoever came first gives those behind patience anew:
+	// nobody is told that the service is unavailable because others had their turn. A queue is served in the order in
+	// which it came, and each answer is for one of it at least.
 	patience = 4
 )
 
@@ -33,6 +36,14 @@ type acquire struct {
 	queued bool
 	// over: its outcome is known, or nobody wants to know it any more.
 	over bool
+}
+
+// waiting is what the requests cost that wait for a.
+func (a *acquire) waiting() (credits int64) {
+	for _, s := range a.waiters {
+		credits = min(credits+s.decision.Route.Cost, api.MaxCredits)
+	}
+	return credits
 }
 
 // ask has s wait for an acquire: for one that is under way, or one that is sent now. It is for a callback of s.
@@ -112,8 +123,12 @@ func (p *plugin) renew(s *stream, t access.Instant) {
 	p.stats.acquire(asking.Mode, true)
 }
 
-// send sends a. The context that is active is carrier's, or the plugin's if that is nil.
+// send sends a. The context that is active is carrier's, or the plugin's if that is nil. Who waits by the first time is
+// asked for; later it is the same operation, and so the same request.
 func (p *plugin) send(a *acquire, carrier *stream) bool {
+	if a.sends == 0 {
+		a.request.Want = p.leases.Raise(a.flight, a.waiting())
+	}
 	err := p.gate.acquire(a.request, func(reply *api.AcquireReply, f calloutFailure) { p.answered(a, reply, f) })
 	if err != nil {
 		p.stats.callout(calloutNotSent)

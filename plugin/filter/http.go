@@ -20,8 +20,8 @@ type stream struct {
 	id       uint32
 	decision access.Decision
 	tag      access.Tag
-	// waiting is the acquire that the paused stream waits for, or nil; since is when it began to, on the monotonic
-	// clock.
+	// waiting is the acquire that the paused stream waits for, or nil; since is when it began to, or was last heard of an
+	// answer that decided something, on the monotonic clock.
 	waiting *acquire
 	since   int64
 	// carries counts the unanswered acquires whose callouts end with this stream's context.

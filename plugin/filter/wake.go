@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"slices"
+
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
@@ -90,18 +92,22 @@ func (p *plugin) wake(a *acquire, o access.Outcome, t access.Instant, carrier *s
 			s.refuse(route.Denial(o.Denial))
 			continue
 		}
-		if action, ask := s.admit(t); !ask {
+		action, ask := s.admit(t)
+		if !ask {
 			s.resume(action)
-		} else {
-			again = append(again, s)
+			continue
 		}
+		if o.Result != access.Outdated {
+			s.since = t.Mono
+		}
+		again = append(again, s)
 	}
 	a.waiters = nil
 	p.askAgain(again, t, carrier)
 }
 
-// askAgain has streams ask that were not served by what they had waited for. New acquires are sent with the context of
-// carrier, if that stream goes on; otherwise the tick sends them.
+// askAgain has streams ask, in the order in which they came, that were not served by what they had waited for. Acquires
+// that were not sent yet are sent with the context of carrier, if that stream goes on; otherwise the tick sends them.
 func (p *plugin) askAgain(streams []*stream, t access.Instant, carrier *stream) {
 	var fresh []*acquire
 	limit := t.Mono - patience*int64(p.config.ControlPlane.TimeoutMillis)*1_000_000
@@ -111,15 +117,14 @@ func (p *plugin) askAgain(streams []*stream, t access.Instant, carrier *stream) 
 			a = p.board(s, t)
 		}
 		switch {
-		case a != nil && a.sends == 0 && !a.queued:
-			a.queued = true
+		case a != nil && a.sends == 0 && !slices.Contains(fresh, a):
 			fresh = append(fresh, a)
 		case a == nil && s.rouse():
 			s.fail()
 		}
 	}
 	for _, a := range fresh {
-		if carrier != nil && !carrier.forwarded || !p.send(a, carrier) {
+		if (carrier != nil && !carrier.forwarded || !p.send(a, carrier)) && !a.queued {
 			p.enqueue(a)
 		}
 	}
