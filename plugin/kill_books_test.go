@@ -58,7 +58,7 @@ func checkBooks(t *testing.T, path string, customers []*customer) {
 // entriesOf reads an account's entries in the order in which they were made.
 func entriesOf(t *testing.T, db *sql.DB, account string) []entry {
 	t.Helper()
-	rows, err := db.Query(`SELECT id, transaction_id, kind, bucket, op_id, delta, balance FROM entries WHERE account_id = ? ORDER BY id`, account)
+	rows, err := db.Query(`SELECT id, transaction_id, kind, bucket, op_id, delta, balance FROM entries WHERE account_id = ? ORDER BY seq`, account)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func (tx *writeTx) find(c *credential) (subject, error) {
 			return subject{}, err
 		}
 		if sub.accountID != "" {
-			tx.know(sub.accountID, sub.balances)
+			tx.know(sub.accountID, sub.balances, sub.lastEntry)
 		}
 		tx.subjects[presented] = sub
 	}
@@ -118,6 +118,8 @@ type subject struct {
 	account  AccountStatus
 	domain   DomainStatus
 	balances ledger.Balances
+	// lastEntry is the seq of the account's newest entry.
+	lastEntry int64
 }
 
 // scanHalf reads a row of selectHalf.
@@ -130,7 +132,8 @@ func scanHalf(rows *sql.Rows, now int64) (half, subject, error) {
 	)
 	b := &s.balances
 	err := rows.Scan(&h, &notAfter, &s.keyID, &status, &expires, &s.projectID, &s.domain, &s.accountID, &s.account,
-		&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff)
+		&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff,
+		&s.lastEntry)
 	s.expires = math.MaxInt64
 	for _, end := range []sql.NullInt64{notAfter, expires} {
 		if end.Valid {

@@ -70,17 +70,17 @@ func fill(tb testing.TB, path string, accounts, keys int) {
 func fillAccountRows(tb testing.TB, tx *sql.Tx, accounts int) []string {
 	tb.Helper()
 	account := prepared(tb, tx, `INSERT INTO accounts (id, name, status, created_us, updated_us) VALUES (?1, 'Ada', 'active', 0, 0)`)
-	wallet := prepared(tb, tx, `INSERT INTO wallets (account_id, funding, available) VALUES (?1, -?2, ?2)`)
-	entry := prepared(tb, tx, `INSERT INTO entries (account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id,
-		lease_id, reason, actor, created_us) VALUES (?, ?, ?, 'top_up', ?, ?5, ?5, '', '', '', '', 'bench', 0)`)
+	wallet := prepared(tb, tx, `INSERT INTO wallets (account_id, funding, available, last_entry) VALUES (?1, -?2, ?2, ?3)`)
+	entry := prepared(tb, tx, `INSERT INTO entries (seq, previous, account_id, id, transaction_id, kind, bucket, delta, balance, key_id,
+		op_id, lease_id, reason, actor, created_us) VALUES (?, ?, ?, ?, ?, 'top_up', ?, ?7, ?7, '', '', '', '', 'bench', 0)`)
 	ids := make([]string, accounts)
 	for i := range ids {
 		ids[i] = mustID(tb, prefixAccount)
 		account(ids[i])
-		wallet(ids[i], filledCredits)
+		wallet(ids[i], filledCredits, 2*i+2)
 		txn := mustID(tb, prefixTransaction)
-		entry(ids[i], mustID(tb, prefixEntry), txn, "funding", -filledCredits)
-		entry(ids[i], mustID(tb, prefixEntry), txn, "available", filledCredits)
+		entry(2*i+1, 0, ids[i], mustID(tb, prefixEntry), txn, "funding", -filledCredits)
+		entry(2*i+2, 2*i+1, ids[i], mustID(tb, prefixEntry), txn, "available", filledCredits)
 	}
 	return ids
 }

@@ -258,7 +258,7 @@ func (w *world) verify() {
 				OR w.reserved <> coalesce(e.reserved, 0) OR w.spent <> coalesce(e.spent, 0)
 				OR w.written_off <> coalesce(e.written_off, 0)`,
 		"entries whose balance does not follow": `SELECT count(*) FROM (SELECT balance, sum(delta)
-			OVER (PARTITION BY account_id, bucket ORDER BY id) AS running FROM entries) WHERE balance <> running`,
+			OVER (PARTITION BY account_id, bucket ORDER BY seq) AS running FROM entries) WHERE balance <> running`,
 		"grants that differ from their debit": `SELECT count(*) FROM operations o LEFT JOIN (SELECT op_id, sum(delta) AS spent
 				FROM entries WHERE bucket = 'spent' GROUP BY op_id) e ON e.op_id = o.op_id
 			WHERE o.lease_id = '' AND CASE o.verdict WHEN 'granted' THEN o.credits ELSE 0 END <> coalesce(e.spent, 0)`,

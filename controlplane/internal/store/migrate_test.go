@@ -54,8 +54,8 @@ func fillFirstSchema(t *testing.T, db *sql.DB) map[string]*api.AcquireRequest {
 		}
 	}
 	stored := func(secret string) []byte { d := apikey.DigestOf(secret).Stored(); return d[:] }
-	exec(`INSERT INTO accounts VALUES ('acct_1', 'Ada', 'active', 1, 2), ('acct_2', 'Bob', 'disabled', 3, 4)`)
-	exec(`INSERT INTO wallets VALUES ('acct_1', -100, 93, 0, 7, 0), ('acct_2', 0, 0, 0, 0, 0)`)
+	exec(`INSERT INTO accounts VALUES ('acct_1', 'Ada', 'active', 1, 2), ('acct_2', 'Bob', 'disabled', 3, 4), ('acct_3', 'Eve', 'active', 3, 4)`)
+	exec(`INSERT INTO wallets VALUES ('acct_1', -100, 93, 0, 7, 0), ('acct_2', -5, 5, 0, 0, 0), ('acct_3', 0, 0, 0, 0, 0)`)
 	exec(`INSERT INTO keys VALUES ('key_1', 'acct_1', 'genrex', 'laptop', 'grx_sk_', 'abcd', ?, 'active', 5, 6, NULL),
 		('key_2', 'acct_2', 'genrex', 'old', 'grx_sk_', 'efgh', ?, 'revoked', 7, 8, 9),
 		('key_3', 'acct_1', 'genrex', 'off', 'grx_sk_', 'ijkl', ?, 'inactive', 10, 11, NULL)`,
@@ -64,6 +64,8 @@ func fillFirstSchema(t *testing.T, db *sql.DB) map[string]*api.AcquireRequest {
 	exec(`INSERT INTO entries VALUES
 		('acct_1', 'entry_01', 'txn_1', 'top_up', 'funding', -100, -100, '', '', 'invoice', 'token_1', 13),
 		('acct_1', 'entry_02', 'txn_1', 'top_up', 'available', 100, 100, '', '', 'invoice', 'token_1', 13),
+		('acct_2', 'entry_021', 'txn_3', 'top_up', 'funding', -5, -5, '', '', 'gift', 'token_1', 13),
+		('acct_2', 'entry_022', 'txn_3', 'top_up', 'available', 5, 5, '', '', 'gift', 'token_1', 13),
 		('acct_1', 'entry_03', 'txn_2', 'debit', 'available', -7, 93, 'key_1', 'boot-1-a', '', '', 14),
 		('acct_1', 'entry_04', 'txn_2', 'debit', 'spent', 7, 7, 'key_1', 'boot-1-a', '', '', 14)`)
 	granted, denied := acquireOf("one", "boot-1-a", 7), acquireOf("one", "boot-1-b", 500)
@@ -102,6 +104,13 @@ func TestMigrationKeepsEveryRow(t *testing.T) {
 	if err != nil || len(entries) != 4 || entries[3].Reason != "invoice" || entries[0].OpID != "boot-1-a" {
 		t.Errorf("entries %+v, %v", entries, err)
 	}
+	gift, _, err := w.Entries(t.Context(), "acct_2", Page{Limit: 10})
+	if err != nil || len(gift) != 2 || gift[0].ID != "entry_022" || gift[1].ID != "entry_021" {
+		t.Errorf("entries %+v, %v", gift, err)
+	}
+	if none, _, err := w.Entries(t.Context(), "acct_3", Page{Limit: 10}); err != nil || len(none) != 0 {
+		t.Errorf("entries %+v, %v", none, err)
+	}
 	lease := &api.Lease{Credits: 7, Available: 93, Account: "acct_1", Key: "key_1"}
 	if got := w.mustAcquire(acquires["granted"]); !cmp.Equal(got.Lease, lease) {
 		t.Errorf("replayed grant %+v, want %+v", got.Lease, lease)
@@ -137,7 +146,7 @@ func TestMigratedDatabaseWorks(t *testing.T) {
 		}
 	}
 	var left string
-	row := w.readers.QueryRowContext(t.Context(), "SELECT coalesce(group_concat(name), '') FROM sqlite_schema WHERE sql LIKE '%0001%'")
+	row := w.readers.QueryRowContext(t.Context(), "SELECT coalesce(group_concat(name), '') FROM sqlite_schema WHERE sql GLOB '*_000[0-9]*'")
 	if err := row.Scan(&left); err != nil || left != "" {
 		t.Errorf("left of the first schema: %q, %v", left, err)
 	}

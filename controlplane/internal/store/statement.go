@@ -31,13 +31,15 @@ const (
 	stmtVMs
 	stmtDrain
 	stmtDraining
+	stmtNewestEntry
+	stmtEntriesOf
 	numStatements
 )
 
 // selectHalf reads a presented half with its key, the key's owners and its wallet. Its caller adds which.
 const selectHalf = `SELECT d.half, d.not_after_us, k.id, k.status, k.expires_us, coalesce(p.id, ''),
-		coalesce(p.domain_status, ''), a.id, a.status, w.funding, w.available, w.reserved, w.spent, w.written_off
-		FROM key_digests d JOIN keys k ON k.id = d.key_id JOIN accounts a ON a.id = k.account_id
+		coalesce(p.domain_status, ''), a.id, a.status, w.funding, w.available, w.reserved, w.spent, w.written_off,
+		w.last_entry FROM key_digests d JOIN keys k ON k.id = d.key_id JOIN accounts a ON a.id = k.account_id
 		JOIN wallets w ON w.account_id = a.id LEFT JOIN projects p ON p.id = k.project_id `
 
 var statementSQL = [numStatements]string{
@@ -51,8 +53,9 @@ var statementSQL = [numStatements]string{
 	// Both halves are looked up whichever is known: how long an answer takes tells nothing about one of them.
 	stmtPair: selectHalf + `WHERE d.digest = ?2 AND d.half = 'publishable' AND k.scheme = ?1 AND k.project_id IS NOT NULL
 		UNION ALL ` + selectHalf + `WHERE d.digest = ?3 AND d.half = 'secret' AND k.scheme = ?1 AND k.project_id IS NOT NULL`,
-	stmtMove: `UPDATE wallets SET funding = ?, available = ?, reserved = ?, spent = ?, written_off = ?
-		WHERE account_id = ? AND funding = ? AND available = ? AND reserved = ? AND spent = ? AND written_off = ?`,
+	stmtMove: `UPDATE wallets SET funding = ?, available = ?, reserved = ?, spent = ?, written_off = ?, last_entry = ?
+		WHERE account_id = ? AND funding = ? AND available = ? AND reserved = ? AND spent = ? AND written_off = ?
+		AND last_entry = ?`,
 	stmtEntry:     insertEntries(1),
 	stmtEntries8:  insertEntries(8),
 	stmtEntries64: insertEntries(64),
@@ -60,7 +63,7 @@ var statementSQL = [numStatements]string{
 		(op_id, request_hash, verdict, account_id, key_id, credits, available, lease_id, ttl_ms, cursor, epoch, created_us)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 	stmtSettle: `UPDATE operations SET verdict = ?, credits = ? WHERE op_id = ? AND verdict = ?`,
-	stmtWallet: `SELECT funding, available, reserved, spent, written_off FROM wallets WHERE account_id = ?`,
+	stmtWallet: `SELECT funding, available, reserved, spent, written_off, last_entry FROM wallets WHERE account_id = ?`,
 	stmtCursor: `SELECT coalesce(max(seq), 0) FROM changes`,
 	stmtLease: `SELECT account_id, key_id, gate, boot, op_id, granted, used, state, final, draining, forfeited, unpaid
 		FROM leases WHERE id = ?`,
@@ -78,17 +81,27 @@ var statementSQL = [numStatements]string{
 		SELECT count(boot) FROM vms WHERE boot <> ?2`,
 	stmtDrain: `UPDATE leases SET draining = 1 WHERE account_id = ? AND state = 'open' AND draining = 0
 		AND granted - used > ? AND NOT (boot = ? AND key_id = ?)`,
-	stmtDraining: `SELECT id, used FROM leases WHERE boot = ? AND state = 'open' AND draining = 1 AND gate = ? LIMIT ?`,
+	stmtDraining:    `SELECT id, used FROM leases WHERE boot = ? AND state = 'open' AND draining = 1 AND gate = ? LIMIT ?`,
+	stmtNewestEntry: `SELECT coalesce(max(seq), 0) FROM entries`,
+	// Along the account's chain: from its newest entry, or from the one before the entry whose id is given.
+	stmtEntriesOf: `WITH RECURSIVE page (seq, place) AS (
+			SELECT CASE ?2 WHEN '' THEN w.last_entry
+				ELSE (SELECT e.previous FROM entries e WHERE e.id = ?2 AND e.account_id = ?1) END, 1
+			FROM wallets w WHERE w.account_id = ?1
+			UNION ALL SELECT e.previous, page.place + 1 FROM page JOIN entries e ON e.seq = page.seq
+			WHERE page.place < ?3)
+		SELECT e.id, e.transaction_id, e.account_id, e.kind, e.bucket, e.delta, e.key_id, e.op_id, e.lease_id, e.reason, e.actor,
+		e.created_us FROM page JOIN entries e ON e.seq = page.seq ORDER BY e.seq DESC`,
 }
 
 // entryColumns is how many parameters an entry takes.
-const entryColumns = 13
+const entryColumns = 15
 
 // insertEntries records so many entries at once.
 func insertEntries(rows int) string {
 	row := "(?" + strings.Repeat(", ?", entryColumns-1) + ")"
-	return `INSERT INTO entries (account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id,
-		reason, actor, created_us) VALUES ` + row + strings.Repeat(", "+row, rows-1)
+	return `INSERT INTO entries (seq, previous, account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id,
+		lease_id, reason, actor, created_us) VALUES ` + row + strings.Repeat(", "+row, rows-1)
 }
 
 // entriesStatement is the one that records most of n entries, and how many these are.

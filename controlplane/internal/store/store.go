@@ -155,7 +155,8 @@ func (s *Store) prepareReads(ctx context.Context) (err error) {
 	if s.epoch, err = s.queries.Meta(ctx, metaEpoch); err != nil {
 		return fmt.Errorf("read epoch: %w", err)
 	}
-	s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSecret, stmtPair, stmtCursor, stmtDraining)
+	s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSecret, stmtPair, stmtCursor, stmtDraining,
+		stmtEntriesOf)
 	return err
 }
 

@@ -193,11 +193,12 @@ func (tx *writeTx) balances(accountID string) (b ledger.Balances, err error) {
 	if w := tx.wallets[accountID]; w != nil {
 		return w.now, nil
 	}
-	err = tx.row(stmtWallet, accountID).Scan(&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff)
+	var last int64
+	err = tx.row(stmtWallet, accountID).Scan(&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff, &last)
 	if err != nil {
 		return ledger.Balances{}, fmt.Errorf("read wallet: %w", err)
 	}
-	return tx.know(accountID, b), nil
+	return tx.know(accountID, b, last), nil
 }
 
 // unpaidOp is a request that was let through undecided, digested.

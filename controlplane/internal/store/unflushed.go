@@ -14,15 +14,18 @@ type unflushed struct {
 	// touched are the accounts whose balances were moved, in order and possibly more than once, with the balances before.
 	touched []touch
 	entries []entryRow
+	// newest is the seq of the newest entry in the database; 0 until it is read.
+	newest int64
 	// subjects are the keys that were looked up, by what was presented. They have the balances of wallets.
 	subjects map[string]subject
 	// keysChanged: keys, their owners or what belongs to them may be others than before the batch.
 	keysChanged bool
 }
 
-// wallet is an account's balances as the database has them and as they are to be.
+// wallet is an account's balances and the seq of its newest entry, as the database has them and as they are to be.
 type wallet struct {
-	recorded, now ledger.Balances
+	recorded, now            ledger.Balances
+	recordedEntry, lastEntry int64
 }
 
 // touch is a movement of an account's balances, with those before it.
@@ -31,7 +34,7 @@ type touch struct {
 	before    ledger.Balances
 }
 
-// entryRow are the columns of an entry but for its time, which is the batch's.
+// entryRow are the columns of an entry but for its time, which is the batch's, and its place, which flush gives it.
 type entryRow struct {
 	accountID, id, transactionID string
 	kind                         ledger.Kind
@@ -62,7 +65,7 @@ func (u *unflushed) revert(m mark) {
 
 // forget drops what was read: the database is about to go back to an earlier state.
 func (u *unflushed) forget() {
-	u.touched, u.entries = nil, nil
+	u.touched, u.entries, u.newest = nil, nil, 0
 	clear(u.wallets)
 	clear(u.subjects)
 }
@@ -73,11 +76,11 @@ func (u *unflushed) forgetKeys() {
 	clear(u.subjects)
 }
 
-// know notes balances that were just read from the database, and returns those that are to be.
-func (u *unflushed) know(accountID string, recorded ledger.Balances) ledger.Balances {
+// know notes a wallet that was just read from the database, and returns the balances that are to be.
+func (u *unflushed) know(accountID string, recorded ledger.Balances, lastEntry int64) ledger.Balances {
 	w := u.wallets[accountID]
 	if w == nil {
-		w = &wallet{recorded: recorded, now: recorded}
+		w = &wallet{recorded: recorded, now: recorded, recordedEntry: lastEntry, lastEntry: lastEntry}
 		u.wallets[accountID] = w
 	}
 	return w.now
@@ -97,48 +100,69 @@ func (tx *writeTx) moveBalances(accountID string, old, next ledger.Balances) err
 
 // flush writes what was moved: each wallet once, and the entries in as few statements as may be.
 func (tx *writeTx) flush() error {
+	args, err := tx.chainEntries()
+	if err != nil {
+		return err
+	}
 	for _, t := range tx.touched {
 		if err := tx.flushWallet(t.accountID, tx.wallets[t.accountID]); err != nil {
 			return err
 		}
 	}
 	tx.touched = tx.touched[:0]
-	return tx.flushEntries()
+	return tx.flushEntries(args)
+}
+
+// chainEntries puts the entries behind those of the database and each behind its account's one before, and returns their
+// columns.
+func (tx *writeTx) chainEntries() ([]any, error) {
+	if len(tx.entries) == 0 {
+		return nil, nil
+	}
+	if tx.newest == 0 {
+		if err := tx.row(stmtNewestEntry).Scan(&tx.newest); err != nil {
+			return nil, fmt.Errorf("read newest entry: %w", err)
+		}
+	}
+	args := make([]any, 0, len(tx.entries)*entryColumns)
+	for i := range tx.entries {
+		e := &tx.entries[i]
+		w := tx.wallets[e.accountID]
+		tx.newest++
+		args = append(args, tx.newest, w.lastEntry, e.accountID, e.id, e.transactionID, string(e.kind), string(e.leg.Bucket),
+			int64(e.leg.Delta), int64(e.balance), e.keyID, e.opID, e.leaseID, e.reason, e.actor, tx.now)
+		w.lastEntry = tx.newest
+	}
+	tx.entries = tx.entries[:0]
+	return args, nil
 }
 
 // flushWallet guards a second time, against the row itself, what the ledger has checked.
 func (tx *writeTx) flushWallet(accountID string, w *wallet) error {
-	if w.now == w.recorded {
+	if w.lastEntry == w.recordedEntry {
 		return nil
 	}
 	n, o := &w.now, &w.recorded
 	result, err := tx.exec(stmtMove, int64(n.Funding), int64(n.Available), int64(n.Reserved), int64(n.Spent),
-		int64(n.WrittenOff), accountID, int64(o.Funding), int64(o.Available), int64(o.Reserved), int64(o.Spent), int64(o.WrittenOff))
+		int64(n.WrittenOff), w.lastEntry, accountID, int64(o.Funding), int64(o.Available), int64(o.Reserved), int64(o.Spent),
+		int64(o.WrittenOff), w.recordedEntry)
 	if err != nil {
 		return fmt.Errorf("move balances: %w", err)
 	}
 	if n, err := result.RowsAffected(); err != nil || n != 1 {
 		return errors.Join(fmt.Errorf("move balances: %d rows changed, expected 1: %w", n, ledger.ErrBroken), err)
 	}
-	w.recorded = w.now
+	w.recorded, w.recordedEntry = w.now, w.lastEntry
 	return nil
 }
 
-func (tx *writeTx) flushEntries() error {
-	rest := tx.entries
-	for len(rest) > 0 {
-		name, size := entriesStatement(len(rest))
-		args := make([]any, 0, size*entryColumns)
-		for i := range rest[:size] {
-			e := &rest[i]
-			args = append(args, e.accountID, e.id, e.transactionID, string(e.kind), string(e.leg.Bucket), int64(e.leg.Delta),
-				int64(e.balance), e.keyID, e.opID, e.leaseID, e.reason, e.actor, tx.now)
-		}
-		if _, err := tx.exec(name, args...); err != nil {
+func (tx *writeTx) flushEntries(args []any) error {
+	for len(args) > 0 {
+		name, size := entriesStatement(len(args) / entryColumns)
+		if _, err := tx.exec(name, args[:size*entryColumns]...); err != nil {
 			return fmt.Errorf("record entries: %w", err)
 		}
-		rest = rest[size:]
+		args = args[size*entryColumns:]
 	}
-	tx.entries = tx.entries[:0]
 	return nil
 }

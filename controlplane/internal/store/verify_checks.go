@@ -55,8 +55,15 @@ var checks = []check{
 			OR (kind = 'top_up') <> (op_id = '')
 			OR (kind IN ('top_up', 'debit', 'void', 'unpaid')) <> (lease_id = '')`},
 	{"running balance does not follow from the entries before it", `SELECT id AS entry, account_id AS account, bucket, balance,
-		running AS entries FROM (SELECT *, sum(delta) OVER (PARTITION BY account_id, bucket ORDER BY id) AS running
+		running AS entries FROM (SELECT *, sum(delta) OVER (PARTITION BY account_id, bucket ORDER BY seq) AS running
 			FROM entries) WHERE balance <> running`},
+	{"entry does not follow the account's entry before it", `SELECT id AS entry, account_id AS account, previous, before
+		FROM (SELECT id, account_id, previous, lag(seq, 1, 0) OVER (PARTITION BY account_id ORDER BY seq) AS before
+			FROM entries) WHERE previous <> before`},
+	{"wallet's last entry is not the account's newest", `SELECT account_id AS account, max(last_entry) AS last_entry,
+		coalesce(max(seq), 0) AS newest
+		FROM (SELECT account_id, last_entry, NULL AS seq FROM wallets UNION ALL SELECT account_id, NULL, seq FROM entries)
+		GROUP BY account_id HAVING max(last_entry) <> coalesce(max(seq), 0)`},
 	{"entry of an account that does not exist", `SELECT e.id AS entry, e.account_id AS account FROM entries e
 		LEFT JOIN accounts a ON a.id = e.account_id WHERE a.id IS NULL`},
 

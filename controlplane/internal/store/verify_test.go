@@ -112,8 +112,8 @@ func damage(t *testing.T, path string, statements string) string {
 // Each statement does one kind of damage; the report has to name it by the ids and amounts that are given.
 func TestVerifyFindsDamage(t *testing.T) {
 	w := fullWorld(t)
-	const copyEntry = `INSERT INTO entries SELECT account_id, id || 'x', transaction_id || 'x', kind, bucket, delta,
-		balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE `
+	const copyEntry = `INSERT INTO entries SELECT seq + 1000, previous, account_id, id || 'x', transaction_id || 'x', kind, bucket,
+		delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE `
 	tests := []struct {
 		name, damage string
 		want         []string
@@ -134,6 +134,12 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"empty wallet lost", "DELETE FROM wallets WHERE spent = 0", []string{"account without a wallet: account=acct_"}},
 		{"account lost", "DELETE FROM accounts WHERE id IN (SELECT account_id FROM entries)",
 			[]string{"wallet without an account", "entry of an account that does not exist: entry=entry_", "key of an account that does not exist: key=key_", "project of an account that does not exist: project=proj_"}},
+		{"entry passed over", "UPDATE entries SET previous = previous - 1 WHERE op_id = 'boot-1-b' AND kind = 'debit' AND bucket = 'available'",
+			[]string{"entry does not follow the account's entry before it: entry=entry_"}},
+		{"entry out of order", "UPDATE entries SET seq = seq + 1000 WHERE op_id = 'boot-1-a' AND bucket = 'spent'",
+			[]string{"entry does not follow the account's entry before it: entry=entry_", "wallet's last entry is not the account's newest: account=acct_"}},
+		{"wallet's last entry lost", "UPDATE wallets SET last_entry = 0 WHERE spent > 0",
+			[]string{"wallet's last entry is not the account's newest: account=acct_", "last_entry=0 newest="}},
 		{"entry raised", "UPDATE entries SET delta = delta + 1 WHERE kind = 'debit' AND bucket = 'spent' AND op_id = 'boot-1-a'",
 			[]string{"transaction does not sum to zero: txn=txn_", "sum=1", "running balance does not follow", "bucket=spent balance=30 entries=31"}},
 		{"entry lost", "DELETE FROM entries WHERE kind = 'debit' AND bucket = 'spent' AND op_id = 'boot-1-a'",

@@ -81,19 +81,47 @@ func (s *Store) Wallet(ctx context.Context, accountID string) (Wallet, error) {
 // Entries lists an account's entries newest first and reports whether more follow the page; ErrNotFound for an
 // unknown account.
 func (s *Store) Entries(ctx context.Context, accountID string, page Page) ([]Entry, bool, error) {
-	after, rows, err := page.bounds()
+	_, rows, err := page.bounds()
 	if err != nil {
 		return nil, false, fmt.Errorf("list entries: %w", err)
 	}
-	found, err := s.queries.Entries(ctx, queries.EntriesParams{AccountID: accountID, After: after, MaxRows: rows})
+	found, err := s.entriesOf(ctx, accountID, page.After, rows)
 	if err == nil && len(found) == 0 {
 		_, err = s.queries.Account(ctx, accountID)
+		if err == nil && page.After != "" {
+			_, err = s.queries.Entry(ctx, queries.EntryParams{AccountID: accountID, ID: page.After})
+			if errors.Is(err, sql.ErrNoRows) {
+				return nil, false, fmt.Errorf("list entries: %w: after: it is none of the account's entries", ErrInvalid)
+			}
+		}
 	}
 	if err != nil {
 		return nil, false, s.readError("account's entries", err)
 	}
-	entries, more := cut(found, page, entryOf)
+	entries, more := cut(found, page, func(e Entry) Entry { return e })
 	return entries, more, nil
+}
+
+// entriesOf reads up to limit entries of an account, newest first: those before the one of the id after, unless that is
+// empty.
+func (s *Store) entriesOf(ctx context.Context, accountID, after string, limit int64) (found []Entry, err error) {
+	rows, err := s.reads[stmtEntriesOf].QueryContext(ctx, accountID, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e Entry
+		var created int64
+		err := rows.Scan(&e.ID, &e.TransactionID, &e.AccountID, &e.Kind, &e.Bucket, &e.Delta, &e.KeyID, &e.OpID, &e.LeaseID,
+			&e.Reason, &e.Actor, &created)
+		if err != nil {
+			return nil, err
+		}
+		e.CreatedAt = fromMicros(created)
+		found = append(found, e)
+	}
+	return found, rows.Err()
 }
 
 // TopUp grants credits to an account. Replayed is true if an earlier call under idem did it; then the
@@ -169,12 +197,4 @@ func (tx *writeTx) granted(accountID, entryID string) (Transaction, error) {
 		ID: row.TransactionID, AccountID: row.AccountID, Kind: row.Kind, Amount: row.Delta, Available: row.Balance,
 		Reason: row.Reason, Actor: row.Actor, CreatedAt: fromMicros(row.CreatedUs),
 	}, nil
-}
-
-func entryOf(row queries.Entry) Entry {
-	return Entry{
-		ID: row.ID, TransactionID: row.TransactionID, AccountID: row.AccountID, Kind: row.Kind, Bucket: row.Bucket,
-		Delta: row.Delta, KeyID: row.KeyID, OpID: row.OpID, LeaseID: row.LeaseID, Reason: row.Reason, Actor: row.Actor,
-		CreatedAt: fromMicros(row.CreatedUs),
-	}
 }

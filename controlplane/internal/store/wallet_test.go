@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -174,6 +176,53 @@ func TestEntries(t *testing.T) {
 	}
 }
 
+// Pages follow the order of the books, even if ids do not ascend, as after a clock was set back.
+func TestEntriesInPages(t *testing.T) {
+	w := newWorld(t)
+	ids := 0
+	w.writer.newID = func(prefix string) (string, error) {
+		ids++
+		return fmt.Sprintf("%s%04d", prefix, 9999-ids), nil
+	}
+	account, other := w.mustAccount(AccountActive), w.mustAccount(AccountActive)
+	w.mustKey(account.ID, "secret")
+	w.mustTopUp(account.ID, 10)
+	for i := range 4 {
+		w.mustTopUp(other.ID, 1)
+		w.mustAcquire(acquireOf("secret", opID(i), 1))
+	}
+	all, more, err := w.Entries(t.Context(), account.ID, Page{Limit: 10})
+	if err != nil || more || len(all) != 10 || all[0].OpID != opID(3) || all[9].Kind != "top_up" {
+		t.Fatalf("more %v, %v: %+v", more, err, all)
+	}
+	for limit := 1; limit <= len(all); limit++ {
+		var got []Entry
+		for page, more := (Page{Limit: limit}), true; more; page.After = got[len(got)-1].ID {
+			var part []Entry
+			if part, more, err = w.Entries(t.Context(), account.ID, page); err != nil || len(part) == 0 {
+				t.Fatalf("pages of %d: %d entries, more %v, %v", limit, len(part), more, err)
+			}
+			got = append(got, part...)
+		}
+		if diff := cmp.Diff(all, got); diff != "" {
+			t.Errorf("pages of %d (-whole +paged):\n%s", limit, diff)
+		}
+	}
+	w.verify()
+	if got, more, err := w.Entries(t.Context(), account.ID, Page{Limit: 1, After: all[9].ID}); err != nil || more || len(got) != 0 {
+		t.Errorf("after the first entry: %v, more %v, %v", got, more, err)
+	}
+	foreign, _, err := w.Entries(t.Context(), other.ID, Page{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []string{foreign[0].ID, "entry_absent"} {
+		if got, _, err := w.Entries(t.Context(), account.ID, Page{Limit: 1, After: after}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("after %s: %v, %v; want ErrInvalid", after, got, err)
+		}
+	}
+}
+
 func TestEntriesOfWhom(t *testing.T) {
 	w := newWorld(t)
 	account := w.mustAccount(AccountActive)
@@ -199,8 +248,10 @@ func TestEntriesAreImmutable(t *testing.T) {
 	for name, statement := range map[string]string{
 		"update": "UPDATE entries SET delta = delta * 2",
 		"delete": "DELETE FROM entries",
-		"replace": `INSERT OR REPLACE INTO entries SELECT account_id, id, transaction_id, kind, bucket, delta * 2, balance,
-			key_id, op_id, reason, actor, created_us FROM entries`,
+		"replace": `INSERT OR REPLACE INTO entries SELECT seq, previous, account_id, id, transaction_id, kind, bucket, delta * 2,
+			balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries`,
+		"replace by id": `INSERT OR REPLACE INTO entries SELECT seq + 10, previous, account_id, id, transaction_id, kind, bucket,
+			delta * 2, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries`,
 		"upsert": `INSERT INTO entries SELECT * FROM entries WHERE true
 			ON CONFLICT DO UPDATE SET delta = excluded.delta * 2`,
 	} {
@@ -214,6 +265,18 @@ func TestEntriesAreImmutable(t *testing.T) {
 	}
 }
 
+// entryLike records a debit's entry once more, as a new one but for the columns that are given with their values.
+func entryLike(changes ...string) string {
+	columns := []string{"seq", "previous", "account_id", "id", "transaction_id", "kind", "bucket", "delta", "balance", "key_id",
+		"op_id", "lease_id", "reason", "actor", "created_us"}
+	values := slices.Clone(columns)
+	values[0], values[3] = "seq + 1000", "id || 'x'"
+	for i := 0; i < len(changes); i += 2 {
+		values[slices.Index(columns, changes[i])] = changes[i+1]
+	}
+	return "INSERT INTO entries SELECT " + strings.Join(values, ", ") + " FROM entries WHERE kind = 'debit' AND bucket = 'spent'"
+}
+
 // The schema holds by itself what the code is careful about.
 func TestSchemaRefuses(t *testing.T) {
 	w := newWorld(t)
@@ -223,6 +286,10 @@ func TestSchemaRefuses(t *testing.T) {
 	w.mustKey(account.ID, "secret")
 	w.mustAcquire(acquireOf("secret", "boot-1-a", 3))
 	w.mustSync(void("boot-1-b"))
+	// Were it refused too, the statements about entries would be for another reason.
+	if result, err := w.writer.db.ExecContext(t.Context(), "SAVEPOINT whole; "+entryLike()+"; ROLLBACK TO whole; RELEASE whole"); err != nil {
+		t.Fatalf("an entry as it should be: %v, %v", result, err)
+	}
 	for name, statement := range map[string]string{
 		"negative balance":       "UPDATE wallets SET available = -1, spent = 11",
 		"unbalanced wallet":      "UPDATE wallets SET available = 11",
@@ -237,15 +304,19 @@ func TestSchemaRefuses(t *testing.T) {
 		"secret with a project":  "UPDATE keys SET project_id = (SELECT id FROM projects) WHERE id <> '" + key.ID + "'",
 		"live key replaced":      "UPDATE keys SET replaced_by = id",
 		"verified at no time":    "UPDATE projects SET domain_changed_us = NULL",
-		"void into the memo":     "INSERT INTO entries VALUES ('" + account.ID + "', 'x', 'x', 'void', 'written_off', 1, 1, 'k', 'o', '', '', 0)",
-		"unpaid out of a balance": "INSERT INTO entries VALUES ('" + account.ID +
-			"', 'x', 'x', 'unpaid', 'available', -1, 1, 'k', 'o', '', '', 0)",
-		"grant of nothing":      "UPDATE operations SET credits = 0 WHERE verdict = 'granted'",
-		"grant of no request":   "UPDATE operations SET request_hash = NULL",
-		"tombstone with credit": "UPDATE operations SET credits = 3 WHERE verdict = 'voided'",
-		"unknown verdict":       "UPDATE operations SET verdict = 'gone'",
-		"entry of zero": `INSERT INTO entries SELECT account_id, id || 'x', transaction_id, kind, bucket, 0, balance, key_id,
-			op_id, reason, actor, created_us FROM entries`,
+		"void into the memo":     entryLike("kind", "'void'", "bucket", "'written_off'"),
+		"unpaid out of balance":  entryLike("kind", "'unpaid'", "bucket", "'available'"),
+		"debit of a lease":       entryLike("lease_id", "'lease_1'"),
+		"entry after itself":     entryLike("previous", "seq + 1000"),
+		"entry of no account":    entryLike("account_id", "'acct_absent'"),
+		"second entry of an id":  entryLike("id", "id"),
+		"entry before the first": entryLike("previous", "-1"),
+		"last entry before all":  "UPDATE wallets SET last_entry = -1",
+		"grant of nothing":       "UPDATE operations SET credits = 0 WHERE verdict = 'granted'",
+		"grant of no request":    "UPDATE operations SET request_hash = NULL",
+		"tombstone with credit":  "UPDATE operations SET credits = 3 WHERE verdict = 'voided'",
+		"unknown verdict":        "UPDATE operations SET verdict = 'gone'",
+		"entry of zero":          entryLike("delta", "0"),
 	} {
 		if _, err := w.writer.db.ExecContext(t.Context(), statement); err == nil {
 			t.Errorf("%s was let through", name)

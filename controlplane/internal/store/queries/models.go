@@ -40,6 +40,8 @@ type Change struct {
 }
 
 type Entry struct {
+	Seq           int64
+	Previous      int64
 	AccountID     string
 	ID            string
 	TransactionID string
@@ -188,4 +190,5 @@ type Wallet struct {
 	Reserved   int64
 	Spent      int64
 	WrittenOff int64
+	LastEntry  int64
 }

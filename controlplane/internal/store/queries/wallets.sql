@@ -3,7 +3,3 @@ SELECT * FROM wallets WHERE account_id = sqlc.arg(account_id);
 
 -- name: Entry :one
 SELECT * FROM entries WHERE account_id = sqlc.arg(account_id) AND id = sqlc.arg(id);
-
--- name: Entries :many
-SELECT * FROM entries WHERE account_id = sqlc.arg(account_id) AND id < sqlc.arg(after)
-ORDER BY id DESC LIMIT sqlc.arg(max_rows);

@@ -9,56 +9,8 @@ import (
 	"context"
 )
 
-const entries = `-- name: Entries :many
-SELECT account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id < ?2
-ORDER BY id DESC LIMIT ?3
-`
-
-type EntriesParams struct {
-	AccountID string
-	After     string
-	MaxRows   int64
-}
-
-func (q *Queries) Entries(ctx context.Context, arg EntriesParams) ([]Entry, error) {
-	rows, err := q.db.QueryContext(ctx, entries, arg.AccountID, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Entry
-	for rows.Next() {
-		var i Entry
-		if err := rows.Scan(
-			&i.AccountID,
-			&i.ID,
-			&i.TransactionID,
-			&i.Kind,
-			&i.Bucket,
-			&i.Delta,
-			&i.Balance,
-			&i.KeyID,
-			&i.OpID,
-			&i.LeaseID,
-			&i.Reason,
-			&i.Actor,
-			&i.CreatedUs,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const entry = `-- name: Entry :one
-SELECT account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id = ?2
+SELECT seq, previous, account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id = ?2
 `
 
 type EntryParams struct {
@@ -70,6 +22,8 @@ func (q *Queries) Entry(ctx context.Context, arg EntryParams) (Entry, error) {
 	row := q.db.QueryRowContext(ctx, entry, arg.AccountID, arg.ID)
 	var i Entry
 	err := row.Scan(
+		&i.Seq,
+		&i.Previous,
 		&i.AccountID,
 		&i.ID,
 		&i.TransactionID,
@@ -88,7 +42,7 @@ func (q *Queries) Entry(ctx context.Context, arg EntryParams) (Entry, error) {
 }
 
 const wallet = `-- name: Wallet :one
-SELECT account_id, funding, available, reserved, spent, written_off FROM wallets WHERE account_id = ?1
+SELECT account_id, funding, available, reserved, spent, written_off, last_entry FROM wallets WHERE account_id = ?1
 `
 
 func (q *Queries) Wallet(ctx context.Context, accountID string) (Wallet, error) {
@@ -101,6 +55,7 @@ func (q *Queries) Wallet(ctx context.Context, accountID string) (Wallet, error) 
 		&i.Reserved,
 		&i.Spent,
 		&i.WrittenOff,
+		&i.LastEntry,
 	)
 	return i, err
 }
