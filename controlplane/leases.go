@@ -49,8 +49,8 @@ const (
 	pruneEvery  = time.Minute
 )
 
-// startJanitor closes the leases whose time is over, deletes what nobody needs any more and folds usage that is older than
-// keepUsage, until the function that it returns is called or ctx ends.
+// startJanitor closes the leases whose time is over, records when keys were used, deletes what nobody needs any more and
+// folds usage that is older than keepUsage, until the function that it returns is called or ctx ends.
 func startJanitor(ctx context.Context, st *store.Store, keepUsage time.Duration, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
@@ -66,7 +66,7 @@ func startJanitor(ctx context.Context, st *store.Store, keepUsage time.Duration,
 			case <-closing.C:
 				err = closeExpired(ctx, st)
 			case <-pruning.C:
-				err = errors.Join(st.Prune(ctx), foldUsage(ctx, st, keepUsage))
+				err = errors.Join(st.NoteUses(ctx), st.Prune(ctx), foldUsage(ctx, st, keepUsage))
 			}
 			if err != nil && ctx.Err() == nil {
 				log.Error("janitor", "error", err)

@@ -34,6 +34,14 @@ type Requirements struct {
 // nothing that the gate could lose, so it is decided anew, without waiting for the writer; the Available of such a
 // grant is the present one.
 func (s *Store) Acquire(ctx context.Context, req *api.AcquireRequest, need Requirements) (api.AcquireReply, error) {
+	reply, err := s.acquire(ctx, req, need)
+	if err == nil && reply.Verdict == api.Granted {
+		s.uses.note(reply.Lease.Key, s.now())
+	}
+	return reply, err
+}
+
+func (s *Store) acquire(ctx context.Context, req *api.AcquireRequest, need Requirements) (api.AcquireReply, error) {
 	if err := ctx.Err(); err != nil {
 		return api.AcquireReply{}, err
 	}

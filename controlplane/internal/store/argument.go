@@ -35,6 +35,14 @@ func checkText(field, value string, minLen, maxLen int) error {
 		ErrInvalid, field, minLen, maxLen)
 }
 
+// checkChars is checkText for text of up to maxLen characters, however many bytes each takes.
+func checkChars(field, value string, maxLen int) error {
+	if utf8.RuneCountInString(value) <= maxLen && utf8.ValidString(value) && !strings.ContainsFunc(value, unicode.IsControl) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: expected at most %d characters without control characters", ErrInvalid, field, maxLen)
+}
+
 // Page selects part of a list: up to Limit rows, 1 to MaxPageLimit, that come after the id After in the list's
 // order; an empty After starts at the newest. Rows added meanwhile neither repeat nor hide the rows that follow.
 type Page struct {

@@ -42,6 +42,7 @@ type keyView struct {
 	Status           KeyStatus  `json:"status"`
 	ExpiresAt        *time.Time `json:"expires_at,omitempty"`
 	ReplacedBy       string     `json:"replaced_by,omitempty"`
+	Metadata         Metadata   `json:"metadata,omitempty"`
 	// OverlapSeconds is what a rotation gave the old halves.
 	OverlapSeconds int64 `json:"overlap_seconds,omitempty"`
 }
@@ -52,7 +53,7 @@ func viewKey(k Key) keyView {
 	return keyView{
 		ProjectID: k.ProjectID, Scheme: k.Scheme, Name: k.Name, Environment: k.Environment, Prefix: k.Prefix, Last4: k.Last4,
 		PublishableLast4: k.Publishable[max(0, len(k.Publishable)-last4Len):], Status: k.Status, ExpiresAt: k.ExpiresAt,
-		ReplacedBy: k.ReplacedBy,
+		ReplacedBy: k.ReplacedBy, Metadata: k.Metadata,
 	}
 }
 

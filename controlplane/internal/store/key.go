@@ -58,12 +58,16 @@ type Key struct {
 	Status      KeyStatus
 	// ReplacedBy is the id of the key that took this one's place, if one did.
 	ReplacedBy string
+	Metadata   Metadata
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	// ExpiresAt is when the key stops working; nil for never.
 	ExpiresAt *time.Time
 	// RevokedAt is set if and only if Status is KeyRevoked.
 	RevokedAt *time.Time
+	// LastUsedAt is roughly when a gate last let a request with the key through, to the second and about a minute late;
+	// nil for never.
+	LastUsedAt *time.Time
 }
 
 // NewKey is what CreateKey takes. Exactly one of AccountID and ProjectID is set: a secret belongs to an account, a
@@ -87,22 +91,18 @@ type NewKey struct {
 	PublishableDigest apikey.Digest
 	// RequireDomain: a pair can be made only once the project's domain is verified.
 	RequireDomain bool
-}
-
-// KeyFilter narrows Keys to one account, one project, or both; empty fields narrow nothing.
-type KeyFilter struct {
-	AccountID string
-	ProjectID string
+	Metadata      Metadata
 }
 
 // KeyUpdate names the fields to change; nil leaves a field as it is. Status is KeyActive or KeyInactive. ExpiresAt
-// is in the future; NeverExpires takes an expiry away, and excludes it.
+// is in the future; NeverExpires takes an expiry away, and excludes it. Metadata takes the place of all that there was.
 type KeyUpdate struct {
 	Name         *string
 	Status       *KeyStatus
 	Environment  *Environment
 	ExpiresAt    *time.Time
 	NeverExpires bool
+	Metadata     *Metadata
 }
 
 // CreateKey records an active key. A secret may be made for an account in any state; a pair only for an active
@@ -159,6 +159,7 @@ func (tx *writeTx) createKey(in NewKey) (Key, error) {
 	return tx.insertKey(Key{
 		AccountID: accountID, ProjectID: in.ProjectID, Scheme: in.Scheme, Name: in.Name, Environment: in.Environment,
 		Prefix: in.Prefix, Last4: in.Last4, Publishable: in.Publishable, ExpiresAt: inMicros(in.ExpiresAt),
+		Metadata: in.Metadata,
 	}, in.Digest, in.PublishableDigest)
 }
 
@@ -193,8 +194,11 @@ func (tx *writeTx) insertKey(k Key, secret, publishable apikey.Digest) (Key, err
 	err = tx.InsertKey(tx.ctx, queries.InsertKeyParams{
 		ID: id, AccountID: k.AccountID, ProjectID: optional(k.ProjectID), Scheme: k.Scheme, Name: k.Name,
 		Environment: string(k.Environment), Prefix: k.Prefix, Last4: k.Last4, Publishable: k.Publishable,
-		CreatedUs: tx.now, ExpiresUs: toMicros(k.ExpiresAt),
+		CreatedUs: tx.now, ExpiresUs: toMicros(k.ExpiresAt), Metadata: string(k.Metadata),
 	})
+	if err == nil {
+		err = tx.indexMetadata(id, "", k.Metadata)
+	}
 	if err != nil {
 		return Key{}, fmt.Errorf("create key: %w", err)
 	}
@@ -215,36 +219,6 @@ func (s *Store) Key(ctx context.Context, id string) (Key, error) {
 		return Key{}, s.readError("key", err)
 	}
 	return keyOf(row), nil
-}
-
-// Keys lists keys newest first and reports whether more follow the page. An unknown account or project has none.
-func (s *Store) Keys(ctx context.Context, filter KeyFilter, page Page) ([]Key, bool, error) {
-	after, rows, err := page.bounds()
-	if err != nil {
-		return nil, false, fmt.Errorf("list keys: %w", err)
-	}
-	var found []queries.Key
-	switch {
-	case filter.ProjectID != "":
-		found, err = s.queries.KeysOfProject(ctx, queries.KeysOfProjectParams{
-			ProjectID: optional(filter.ProjectID), After: after, MaxRows: rows,
-		})
-		// A project has one account, so its keys are all of the account asked for, or none is.
-		if len(found) > 0 && filter.AccountID != "" && found[0].AccountID != filter.AccountID {
-			found = nil
-		}
-	case filter.AccountID != "":
-		found, err = s.queries.KeysOfAccount(ctx, queries.KeysOfAccountParams{
-			AccountID: filter.AccountID, After: after, MaxRows: rows,
-		})
-	default:
-		found, err = s.queries.Keys(ctx, queries.KeysParams{After: after, MaxRows: rows})
-	}
-	if err != nil {
-		return nil, false, s.readError("keys", err)
-	}
-	keys, more := cut(found, page, keyOf)
-	return keys, more, nil
 }
 
 // UpdateKey changes the named fields, all or none; a later expiry, or none, brings an expired key back. It returns
@@ -273,6 +247,9 @@ func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, er
 				return Key{}, err
 			}
 		}
+		if err := tx.indexMetadata(id, old.Metadata, key.Metadata); err != nil {
+			return Key{}, fmt.Errorf("update key: %w", err)
+		}
 		return tx.replaceKey("key.update", old, key)
 	})
 }
@@ -292,8 +269,11 @@ func (u KeyUpdate) apply(k *Key) bool {
 	if u.ExpiresAt != nil || u.NeverExpires {
 		k.ExpiresAt = inMicros(u.ExpiresAt)
 	}
+	if u.Metadata != nil {
+		k.Metadata = *u.Metadata
+	}
 	return toMicros(k.ExpiresAt) != toMicros(old.ExpiresAt) || k.Name != old.Name || k.Status != old.Status ||
-		k.Environment != old.Environment
+		k.Environment != old.Environment || k.Metadata != old.Metadata
 }
 
 // RevokeKey ends a key for good. Revoking again changes nothing and succeeds. It returns ErrNotFound.
@@ -340,6 +320,7 @@ func (tx *writeTx) replaceKeyAs(a act, old, k Key) (Key, error) {
 		ID: k.ID, Name: k.Name, Environment: string(k.Environment), Last4: k.Last4, Publishable: k.Publishable,
 		Status: string(k.Status), ReplacedBy: optional(k.ReplacedBy), UpdatedUs: tx.now,
 		ExpiresUs: toMicros(k.ExpiresAt), RevokedUs: toMicros(k.RevokedAt),
+		Metadata: string(k.Metadata),
 	})
 	if err != nil {
 		return Key{}, fmt.Errorf("update key: %w", err)
@@ -378,5 +359,6 @@ func keyOf(row queries.Key) Key {
 		Environment: Environment(row.Environment), Prefix: row.Prefix, Last4: row.Last4, Publishable: row.Publishable,
 		Status: KeyStatus(row.Status), ReplacedBy: row.ReplacedBy.String, CreatedAt: fromMicros(row.CreatedUs),
 		UpdatedAt: fromMicros(row.UpdatedUs), ExpiresAt: timeOf(row.ExpiresUs), RevokedAt: timeOf(row.RevokedUs),
+		Metadata: Metadata(row.Metadata), LastUsedAt: timeOf(row.LastUsedUs),
 	}
 }

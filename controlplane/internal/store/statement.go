@@ -33,6 +33,7 @@ const (
 	stmtDraining
 	stmtNewestEntry
 	stmtEntriesOf
+	stmtUsed
 	numStatements
 )
 
@@ -92,6 +93,7 @@ var statementSQL = [numStatements]string{
 			WHERE page.place < ?3)
 		SELECT e.id, e.transaction_id, e.account_id, e.kind, e.bucket, e.delta, e.key_id, e.op_id, e.lease_id, e.reason, e.actor,
 		e.created_us FROM page JOIN entries e ON e.seq = page.seq ORDER BY e.seq DESC`,
+	stmtUsed: `UPDATE keys SET last_used_us = ?2 WHERE id = ?1 AND (last_used_us IS NULL OR last_used_us < ?2)`,
 }
 
 // entryColumns is how many parameters an entry takes.

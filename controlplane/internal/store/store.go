@@ -83,6 +83,7 @@ type Store struct {
 	steady func() time.Time
 	terms  LeaseOptions
 	known  keyCache
+	uses   keyUses
 	// epoch is the database's, which no running process changes.
 	epoch   int64
 	closing sync.Once
@@ -166,6 +167,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.closed.Store(true)
 		if s.writer != nil {
+			s.noteLast()
 			s.writer.stop()
 		}
 		s.err = s.disconnect()

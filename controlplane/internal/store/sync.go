@@ -44,6 +44,7 @@ func (s *Store) Sync(ctx context.Context, req *api.SyncRequest) (api.SyncReply, 
 	}
 	if req.Usage != nil {
 		reply.UsageSeq = req.Usage.Seq
+		s.used(req.Usage.Rows)
 	}
 	// As in Acquire: these are point reads.
 	quick := context.WithoutCancel(ctx)

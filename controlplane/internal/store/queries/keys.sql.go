@@ -10,6 +10,21 @@ import (
 	"database/sql"
 )
 
+const deleteKeyMetadata = `-- name: DeleteKeyMetadata :exec
+DELETE FROM key_metadata WHERE name = ?1 AND value = ?2 AND key_id = ?3
+`
+
+type DeleteKeyMetadataParams struct {
+	Name  string
+	Value string
+	KeyID string
+}
+
+func (q *Queries) DeleteKeyMetadata(ctx context.Context, arg DeleteKeyMetadataParams) error {
+	_, err := q.db.ExecContext(ctx, deleteKeyMetadata, arg.Name, arg.Value, arg.KeyID)
+	return err
+}
+
 const endNewestDigest = `-- name: EndNewestDigest :exec
 UPDATE key_digests SET not_after_us = ?1
 WHERE key_id = ?2 AND half = ?3 AND not_after_us IS NULL
@@ -50,10 +65,11 @@ func (q *Queries) InsertDigest(ctx context.Context, arg InsertDigestParams) erro
 
 const insertKey = `-- name: InsertKey :exec
 INSERT INTO keys (id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, created_us,
-                  updated_us, expires_us)
+                  updated_us, expires_us, metadata, restriction, external_ref, import_id)
 VALUES (?1, ?2, ?3, ?4, ?5,
         ?6, ?7, ?8, ?9, 'active', ?10,
-        ?10, ?11)
+        ?10, ?11, ?12, ?13, ?14,
+        ?15)
 `
 
 type InsertKeyParams struct {
@@ -68,6 +84,10 @@ type InsertKeyParams struct {
 	Publishable string
 	CreatedUs   int64
 	ExpiresUs   sql.NullInt64
+	Metadata    string
+	Restriction string
+	ExternalRef string
+	ImportID    string
 }
 
 func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) error {
@@ -83,12 +103,31 @@ func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) error {
 		arg.Publishable,
 		arg.CreatedUs,
 		arg.ExpiresUs,
+		arg.Metadata,
+		arg.Restriction,
+		arg.ExternalRef,
+		arg.ImportID,
 	)
 	return err
 }
 
+const insertKeyMetadata = `-- name: InsertKeyMetadata :exec
+INSERT INTO key_metadata (name, value, key_id) VALUES (?1, ?2, ?3)
+`
+
+type InsertKeyMetadataParams struct {
+	Name  string
+	Value string
+	KeyID string
+}
+
+func (q *Queries) InsertKeyMetadata(ctx context.Context, arg InsertKeyMetadataParams) error {
+	_, err := q.db.ExecContext(ctx, insertKeyMetadata, arg.Name, arg.Value, arg.KeyID)
+	return err
+}
+
 const key = `-- name: Key :one
-SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE id = ?1
+SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us, metadata, restriction, external_ref, import_id, last_used_us FROM keys WHERE id = ?1
 `
 
 func (q *Queries) Key(ctx context.Context, id string) (Key, error) {
@@ -110,163 +149,21 @@ func (q *Queries) Key(ctx context.Context, id string) (Key, error) {
 		&i.UpdatedUs,
 		&i.ExpiresUs,
 		&i.RevokedUs,
+		&i.Metadata,
+		&i.Restriction,
+		&i.ExternalRef,
+		&i.ImportID,
+		&i.LastUsedUs,
 	)
 	return i, err
-}
-
-const keys = `-- name: Keys :many
-SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE id < ?1 ORDER BY id DESC LIMIT ?2
-`
-
-type KeysParams struct {
-	After   string
-	MaxRows int64
-}
-
-func (q *Queries) Keys(ctx context.Context, arg KeysParams) ([]Key, error) {
-	rows, err := q.db.QueryContext(ctx, keys, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Key
-	for rows.Next() {
-		var i Key
-		if err := rows.Scan(
-			&i.ID,
-			&i.AccountID,
-			&i.ProjectID,
-			&i.Scheme,
-			&i.Name,
-			&i.Environment,
-			&i.Prefix,
-			&i.Last4,
-			&i.Publishable,
-			&i.Status,
-			&i.ReplacedBy,
-			&i.CreatedUs,
-			&i.UpdatedUs,
-			&i.ExpiresUs,
-			&i.RevokedUs,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const keysOfAccount = `-- name: KeysOfAccount :many
-SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE account_id = ?1 AND id < ?2
-ORDER BY id DESC LIMIT ?3
-`
-
-type KeysOfAccountParams struct {
-	AccountID string
-	After     string
-	MaxRows   int64
-}
-
-func (q *Queries) KeysOfAccount(ctx context.Context, arg KeysOfAccountParams) ([]Key, error) {
-	rows, err := q.db.QueryContext(ctx, keysOfAccount, arg.AccountID, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Key
-	for rows.Next() {
-		var i Key
-		if err := rows.Scan(
-			&i.ID,
-			&i.AccountID,
-			&i.ProjectID,
-			&i.Scheme,
-			&i.Name,
-			&i.Environment,
-			&i.Prefix,
-			&i.Last4,
-			&i.Publishable,
-			&i.Status,
-			&i.ReplacedBy,
-			&i.CreatedUs,
-			&i.UpdatedUs,
-			&i.ExpiresUs,
-			&i.RevokedUs,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const keysOfProject = `-- name: KeysOfProject :many
-SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us FROM keys WHERE project_id = ?1 AND id < ?2
-ORDER BY id DESC LIMIT ?3
-`
-
-type KeysOfProjectParams struct {
-	ProjectID sql.NullString
-	After     string
-	MaxRows   int64
-}
-
-func (q *Queries) KeysOfProject(ctx context.Context, arg KeysOfProjectParams) ([]Key, error) {
-	rows, err := q.db.QueryContext(ctx, keysOfProject, arg.ProjectID, arg.After, arg.MaxRows)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Key
-	for rows.Next() {
-		var i Key
-		if err := rows.Scan(
-			&i.ID,
-			&i.AccountID,
-			&i.ProjectID,
-			&i.Scheme,
-			&i.Name,
-			&i.Environment,
-			&i.Prefix,
-			&i.Last4,
-			&i.Publishable,
-			&i.Status,
-			&i.ReplacedBy,
-			&i.CreatedUs,
-			&i.UpdatedUs,
-			&i.ExpiresUs,
-			&i.RevokedUs,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const updateKey = `-- name: UpdateKey :exec
 UPDATE keys SET name = ?1, environment = ?2, last4 = ?3,
                 publishable = ?4, status = ?5, replaced_by = ?6,
-                updated_us = ?7, expires_us = ?8, revoked_us = ?9
-WHERE id = ?10
+                updated_us = ?7, expires_us = ?8, revoked_us = ?9,
+                metadata = ?10, restriction = ?11
+WHERE id = ?12
 `
 
 type UpdateKeyParams struct {
@@ -279,6 +176,8 @@ type UpdateKeyParams struct {
 	UpdatedUs   int64
 	ExpiresUs   sql.NullInt64
 	RevokedUs   sql.NullInt64
+	Metadata    string
+	Restriction string
 	ID          string
 }
 
@@ -293,6 +192,8 @@ func (q *Queries) UpdateKey(ctx context.Context, arg UpdateKeyParams) error {
 		arg.UpdatedUs,
 		arg.ExpiresUs,
 		arg.RevokedUs,
+		arg.Metadata,
+		arg.Restriction,
 		arg.ID,
 	)
 	return err

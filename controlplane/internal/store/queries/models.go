@@ -82,6 +82,11 @@ type Key struct {
 	UpdatedUs   int64
 	ExpiresUs   sql.NullInt64
 	RevokedUs   sql.NullInt64
+	Metadata    string
+	Restriction string
+	ExternalRef string
+	ImportID    string
+	LastUsedUs  sql.NullInt64
 }
 
 type KeyDigest struct {
@@ -90,6 +95,12 @@ type KeyDigest struct {
 	Half       string
 	NotAfterUs sql.NullInt64
 	CreatedUs  int64
+}
+
+type KeyMetadatum struct {
+	Name  string
+	Value string
+	KeyID string
 }
 
 type Lease struct {
