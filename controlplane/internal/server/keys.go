@@ -33,6 +33,9 @@ type Key struct {
 	UpdatedAt      time.Time  `json:"updated_at"`
 	RevokedAt      *time.Time `json:"revoked_at" nullable:"true"`
 	ReplacedBy     *string    `json:"replaced_by" doc:"The key that took over when this one was replaced."`
+	LastUsedAt     *time.Time `json:"last_used_at" nullable:"true" doc:"Roughly when a gate last let a request through, a minute late at most; null for never."`
+
+	Metadata map[string]string `json:"metadata" nullable:"false" doc:"What its owner notes about the key."`
 }
 
 type keyOutput struct{ Body Key }
@@ -54,6 +57,7 @@ func showKey(k store.Key) Key {
 		Environment: string(k.Environment), Prefix: k.Prefix, Last4: k.Last4, PublishableKey: orNull(k.Publishable),
 		Status: string(k.Status), ExpiresAt: utcOrNull(k.ExpiresAt), CreatedAt: k.CreatedAt.UTC(),
 		UpdatedAt: k.UpdatedAt.UTC(), RevokedAt: utcOrNull(k.RevokedAt), ReplacedBy: orNull(k.ReplacedBy),
+		LastUsedAt: utcOrNull(k.LastUsedAt), Metadata: k.Metadata.Entries(),
 	}
 }
 
@@ -77,6 +81,7 @@ type createKeyBody struct {
 	Name        string   `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
 	Environment string   `json:"environment,omitempty" enum:"production,staging" default:"production"`
 	ExpiresAt   *instant `json:"expires_at,omitempty" doc:"In the future; without it the key never expires."`
+	Metadata    metadata `json:"metadata,omitempty" doc:"Notes of the key's owner."`
 }
 
 type createKeyInput struct {
@@ -91,6 +96,7 @@ type updateKeyInput struct {
 		Status      *string          `json:"status,omitempty" enum:"active,inactive"`
 		Environment *string          `json:"environment,omitempty" enum:"production,staging"`
 		ExpiresAt   clearableInstant `json:"expires_at,omitempty" doc:"In the future, or null for never."`
+		Metadata    *metadata        `json:"metadata,omitempty" doc:"All of the new notes: none of the old ones stay."`
 	} `nameHint:"UpdateKeyBody"`
 }
 
@@ -106,13 +112,13 @@ func (s *Server) registerKeys(a huma.API) {
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, s.createKey)
 	handle(s, a, huma.Operation{
-		OperationID: "list-keys", Method: http.MethodGet, Path: "/v1/keys", Summary: "List keys",
+		OperationID: "list-keys", Method: http.MethodGet, Path: "/v1/keys", Summary: "List keys, or search for them",
 	}, s.listKeys)
 	handle(s, a, huma.Operation{
 		OperationID: "get-key", Method: http.MethodGet, Path: "/v1/keys/{id}", Summary: "Show a key",
 	}, s.getKey)
 	handle(s, a, huma.Operation{
-		OperationID: "update-key", Method: http.MethodPatch, Path: "/v1/keys/{id}", Summary: "Rename, disable or enable a key, or change its environment or end",
+		OperationID: "update-key", Method: http.MethodPatch, Path: "/v1/keys/{id}", Summary: "Rename, disable or enable a key, or change its environment, end or metadata",
 		Errors: []int{http.StatusConflict},
 	}, s.updateKey)
 	handle(s, a, huma.Operation{
@@ -165,6 +171,9 @@ func (s *Server) checkNewKey(b *createKeyBody) (*apikey.Scheme, error) {
 	if err := checkOwner(b, scheme); err != nil {
 		return nil, err
 	}
+	if _, err := b.Metadata.checked(); err != nil {
+		return nil, err
+	}
 	if b.ExpiresAt != nil {
 		at, err := expiry(b.ExpiresAt.Time)
 		if err != nil {
@@ -213,6 +222,9 @@ func mintKey(b *createKeyBody, scheme *apikey.Scheme) (store.NewKey, apikey.Secr
 		Environment: store.Environment(b.Environment), Prefix: scheme.Secret.Prefix, Last4: half.Last4, Digest: half.Digest,
 		RequireDomain: scheme.DomainVerified,
 	}
+	if row.Metadata, err = b.Metadata.checked(); err != nil {
+		return store.NewKey{}, "", err
+	}
 	if b.ExpiresAt != nil {
 		row.ExpiresAt = &b.ExpiresAt.Time
 	}
@@ -226,22 +238,6 @@ func mintKey(b *createKeyBody, scheme *apikey.Scheme) (store.NewKey, apikey.Secr
 	return row, secret, nil
 }
 
-func (s *Server) listKeys(ctx context.Context, in *struct {
-	PageQuery
-	AccountID string `query:"account_id" maxLength:"200" doc:"Only this account's keys, its projects' pairs among them."`
-	ProjectID string `query:"project_id" maxLength:"200" doc:"Only this project's keys."`
-}) (*listOutput[Key], error) {
-	page, err := in.page("keys", keyPrefix)
-	if err != nil {
-		return nil, err
-	}
-	rows, more, err := s.store.Keys(ctx, store.KeyFilter{AccountID: in.AccountID, ProjectID: in.ProjectID}, page)
-	if err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
-	}
-	return newList("keys", rows, more, showKey, func(k store.Key) string { return k.ID }), nil
-}
-
 func (s *Server) getKey(ctx context.Context, in *KeyID) (*keyOutput, error) {
 	k, err := s.store.Key(ctx, in.ID)
 	if err != nil {
@@ -252,9 +248,9 @@ func (s *Server) getKey(ctx context.Context, in *KeyID) (*keyOutput, error) {
 
 func (s *Server) updateKey(ctx context.Context, in *updateKeyInput) (*keyOutput, error) {
 	b := in.Body
-	if b.Name == nil && b.Status == nil && b.Environment == nil && !b.ExpiresAt.present {
+	if b.Name == nil && b.Status == nil && b.Environment == nil && !b.ExpiresAt.present && b.Metadata == nil {
 		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body",
-			"expected at least one of name, status, environment and expires_at")
+			"expected at least one of name, status, environment, expires_at and metadata")
 	}
 	update := store.KeyUpdate{Name: b.Name, NeverExpires: b.ExpiresAt.present && b.ExpiresAt.at == nil}
 	if b.Name != nil {
@@ -269,6 +265,13 @@ func (s *Server) updateKey(ctx context.Context, in *updateKeyInput) (*keyOutput,
 	if b.Environment != nil {
 		environment := store.Environment(*b.Environment)
 		update.Environment = &environment
+	}
+	if b.Metadata != nil {
+		m, err := b.Metadata.checked()
+		if err != nil {
+			return nil, err
+		}
+		update.Metadata = &m
 	}
 	if b.ExpiresAt.at != nil {
 		at, err := expiry(*b.ExpiresAt.at)

@@ -30,6 +30,8 @@ type key struct {
 	UpdatedAt      time.Time  `json:"updated_at"`
 	RevokedAt      *time.Time `json:"revoked_at"`
 	ReplacedBy     *string    `json:"replaced_by"`
+	LastUsedAt     *time.Time `json:"last_used_at"`
+	Metadata       map[string]string
 	Secret         *string
 }
 
@@ -56,7 +58,7 @@ func TestKeyLife(t *testing.T) {
 	secret := *made.Secret
 	want := key{
 		ID: made.ID, AccountID: f.account, Scheme: "genrex", Name: "ci", Environment: "production", Prefix: "grx_sk_", Last4: secret[len(secret)-4:],
-		Status: "active", CreatedAt: born, UpdatedAt: born, Secret: made.Secret,
+		Status: "active", CreatedAt: born, UpdatedAt: born, Secret: made.Secret, Metadata: map[string]string{},
 	}
 	if !cmp.Equal(made, want) || !strings.HasPrefix(made.ID, "key_") {
 		t.Fatalf("created another key than asked for (-want +got):\n%s", cmp.Diff(want, made))
@@ -81,6 +83,10 @@ func TestKeyLife(t *testing.T) {
 	step("PATCH", path, `{"environment":"staging"}`, func() {})
 	step("PATCH", path, `{"expires_at":null}`, func() { want.ExpiresAt, want.UpdatedAt = nil, f.Clock.Now() })
 	step("PATCH", path, `{"expires_at":null}`, func() {})
+	step("PATCH", path, `{"metadata":{"team":"blue","tier":""}}`, func() {
+		want.Metadata, want.UpdatedAt = map[string]string{"team": "blue", "tier": ""}, f.Clock.Now()
+	})
+	step("PATCH", path, `{"metadata":{"team":"red"}}`, func() { want.Metadata, want.UpdatedAt = map[string]string{"team": "red"}, f.Clock.Now() })
 	step("POST", path+"/revoke", "", func() {
 		at := f.Clock.Now()
 		want.Status, want.RevokedAt, want.UpdatedAt = "revoked", &at, at
@@ -108,7 +114,7 @@ func TestPairLife(t *testing.T) {
 	want := key{
 		ID: made.ID, AccountID: f.account, ProjectID: &f.project, Scheme: "vexrail", Name: "web", Environment: "staging",
 		Prefix: "sk_live_", Last4: secret[len(secret)-4:], PublishableKey: made.PublishableKey, Status: "active",
-		CreatedAt: born, UpdatedAt: born, Secret: made.Secret,
+		CreatedAt: born, UpdatedAt: born, Secret: made.Secret, Metadata: map[string]string{},
 	}
 	if !cmp.Equal(made, want) {
 		t.Fatalf("created another key than asked for (-want +got):\n%s", cmp.Diff(want, made))

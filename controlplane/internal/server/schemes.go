@@ -44,6 +44,18 @@ func (s schemes) toIssue(name string) (*apikey.Scheme, error) {
 	return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body.scheme", "expected one of: "+s.names())
 }
 
+// secretIn reports whether text has the form of a whole secret of some scheme.
+func (s schemes) secretIn(text string) bool {
+	for _, scheme := range s {
+		form := scheme.Secret
+		form.Checksum = false
+		if form.Match(text) {
+			return true
+		}
+	}
+	return false
+}
+
 // ofKey returns the scheme of a key that exists, or errSchemeUnusable if the configuration has changed so much
 // that no secret of it can be made.
 func (s schemes) ofKey(k store.Key) (*apikey.Scheme, error) {
