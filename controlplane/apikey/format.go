@@ -49,15 +49,36 @@ func (f *Format) Size() int { return len(f.Prefix) + f.Length }
 
 // Match reports whether s has the shape of f. It says nothing about whether such a key exists.
 func (f *Format) Match(s string) bool {
-	if len(s) != f.Size() || !strings.HasPrefix(s, f.Prefix) {
+	m := f.Matcher()
+	return m.Match(s)
+}
+
+// Matcher is a Format that is made ready to be matched often. It does not see later changes of the Format.
+type Matcher struct {
+	format  Format
+	allowed [256]bool
+}
+
+// Matcher makes f ready.
+func (f *Format) Matcher() Matcher {
+	m := Matcher{format: *f}
+	for i := 0; i < len(f.Alphabet); i++ {
+		m.allowed[f.Alphabet[i]] = true
+	}
+	return m
+}
+
+// Match is as that of the Format.
+func (m *Matcher) Match(s string) bool {
+	if len(s) != m.format.Size() || !strings.HasPrefix(s, m.format.Prefix) {
 		return false
 	}
-	for i := len(f.Prefix); i < len(s); i++ {
-		if strings.IndexByte(f.Alphabet, s[i]) < 0 {
+	for i := len(m.format.Prefix); i < len(s); i++ {
+		if !m.allowed[s[i]] {
 			return false
 		}
 	}
-	return !f.Checksum || f.checksumMatches(s)
+	return !m.format.Checksum || m.format.checksumMatches(s)
 }
 
 // RandomBits is how many random bits a generated secret of f carries.

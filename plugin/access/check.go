@@ -38,6 +38,16 @@ type Decision struct {
 	ConversationID string
 	// Answer is the response to a preflight, set when Action is Answer: status 204 and these headers.
 	Answer [][2]string
+
+	// marks are the headers that have to be looked at.
+	marks []mark
+}
+
+// Forget makes d refer to nothing of the request it was about, and keeps its memory for another one.
+func (d *Decision) Forget() {
+	remove := d.Edits.Remove[:cap(d.Edits.Remove)]
+	clear(remove)
+	*d = Decision{Edits: Edits{Remove: remove[:0]}, marks: d.marks[:0]}
 }
 
 // Digests are SHA-256 of each of d's parts, in the order of the scheme's formats, in lower-case hex.
@@ -88,8 +98,8 @@ const (
 // proxy has them, and decides what to do. It overwrites d and reuses its memory: for a request with a key it allocates
 // nothing once d has served a few. d refers to strings of headers.
 func (c *Config) Check(d *Decision, headers [][2]string) {
-	*d = Decision{Edits: Edits{Remove: d.Edits.Remove[:0]}}
-	t := readTarget(headers)
+	*d = Decision{Edits: Edits{Remove: d.Edits.Remove[:0]}, marks: c.names.look(d.marks[:0], headers)}
+	t := readTarget(d.marks, headers)
 	path, ok := routePath(t.path)
 	if !ok {
 		d.Denial = badPath
@@ -106,7 +116,7 @@ func (c *Config) Check(d *Decision, headers [][2]string) {
 		d.Denial = badAuthority
 	case d.Route.Scheme == nil:
 		d.Action = Pass
-		d.Edits = c.editsForOpenRoute(headers)
+		d.Edits = c.editsForOpenRoute(d.marks, headers)
 	case !t.authorityOK:
 		d.Denial = d.Route.Scheme.Denial(apikey.InvalidRequest)
 	default:
@@ -118,12 +128,10 @@ func (c *Config) Check(d *Decision, headers [][2]string) {
 func (c *Config) authenticate(d *Decision, headers [][2]string) {
 	scheme := d.Route.Scheme
 	found := credentials{scheme: scheme}
-	for i := range headers {
-		h := &headers[i]
-		name := canonicalName(h[0])
-		found.add(name, h[0], h[1])
-		if c.private(name) {
-			d.Edits.remove(h[0])
+	for _, m := range d.marks {
+		found.add(m, headers[m.header][1])
+		if m.private {
+			d.Edits.remove(headers[m.header][0])
 		}
 	}
 	parts, reason := found.key()
@@ -133,33 +141,31 @@ func (c *Config) authenticate(d *Decision, headers [][2]string) {
 	}
 	d.Action = Ask
 	d.Parts = parts
-	d.converse(headers)
+	if scheme.conversation != otherName {
+		d.converse(headers)
+	}
 }
 
 // converse judges the conversation header of d's scheme: one, under its own name, passes if it is valid; anything
 // else under any spelling of the name is removed.
 func (d *Decision) converse(headers [][2]string) {
-	name := d.Route.Scheme.ConversationHeader
-	if name == "" {
-		return
-	}
-	seen, last := 0, 0
-	for i := range headers {
-		if canonicalName(headers[i][0]) == name {
+	seen, last := 0, mark{}
+	for _, m := range d.marks {
+		if m.name == d.Route.Scheme.conversation {
 			seen++
-			last = i
+			last = m
 		}
 	}
 	switch {
 	case seen == 0:
-	case seen == 1 && headers[last][0] == name && validConversation(headers[last][1]):
+	case seen == 1 && last.exact && validConversation(headers[last.header][1]):
 		d.Conversation = ConversationPassed
-		d.ConversationID = headers[last][1]
+		d.ConversationID = headers[last.header][1]
 	default:
 		d.Conversation = ConversationRemoved
-		for i := range headers {
-			if canonicalName(headers[i][0]) == name {
-				d.Edits.remove(headers[i][0])
+		for _, m := range d.marks {
+			if m.name == last.name {
+				d.Edits.remove(headers[m.header][0])
 			}
 		}
 	}
@@ -195,45 +201,44 @@ type target struct {
 	authorityOK bool
 }
 
-func readTarget(headers [][2]string) target {
+func readTarget(marks []mark, headers [][2]string) target {
 	var t target
 	authorities, hosts := 0, 0
 	var authority, host string
-	for _, h := range headers {
-		switch h[0] {
-		case ":method":
-			t.method = h[1]
-		case ":path":
-			t.path = h[1]
-		case ":authority":
+	for _, m := range marks {
+		if !m.exact || m.name > hostName {
+			continue
+		}
+		value := headers[m.header][1]
+		switch m.name {
+		case methodName:
+			t.method = value
+		case pathName:
+			t.path = value
+		case authorityName:
 			authorities++
-			authority = h[1]
-		case "host":
+			authority = value
+		case hostName:
 			hosts++
-			host = h[1]
+			host = value
 		}
 	}
 	t.authorityOK = authorities <= 1 && hosts <= 1 && (authorities == 0 || hosts == 0 || authority == host) &&
-		!strings.Contains(authority, ",") && !strings.Contains(host, ",")
+		strings.IndexByte(authority, ',') < 0 && strings.IndexByte(host, ',') < 0
 	return t
-}
-
-// private reports whether a header of that canonical name must not reach the upstream of a route with a scheme:
-// what only Tollgate may set, and what any configured scheme takes keys from.
-func (c *Config) private(name string) bool {
-	return strings.HasPrefix(name, identityPrefix) || slices.Contains(c.credentialNames, name)
 }
 
 // CheckTrailers returns the edits that a request's trailers need before they go upstream on route: no key and no
 // identity header passes there either. Keys are never read from trailers.
 func (c *Config) CheckTrailers(route *Route, trailers [][2]string) Edits {
+	marks := c.names.look(nil, trailers)
 	if route == nil || route.Scheme == nil {
-		return c.editsForOpenRoute(trailers)
+		return c.editsForOpenRoute(marks, trailers)
 	}
 	var e Edits
-	for _, h := range trailers {
-		if c.private(canonicalName(h[0])) {
-			e.remove(h[0])
+	for _, m := range marks {
+		if m.private {
+			e.remove(trailers[m.header][0])
 		}
 	}
 	return e
@@ -241,17 +246,18 @@ func (c *Config) CheckTrailers(route *Route, trailers [][2]string) Edits {
 
 // editsForOpenRoute removes what must never pass an unauthenticated route: identity headers, and values that
 // are keys of a configured scheme. Other values of the same header are the upstream's business and stay.
-func (c *Config) editsForOpenRoute(headers [][2]string) Edits {
+func (c *Config) editsForOpenRoute(marks []mark, headers [][2]string) Edits {
 	var e Edits
-	for _, h := range headers {
-		name := canonicalName(h[0])
-		if strings.HasPrefix(name, identityPrefix) || c.private(name) && c.holdsKey(h[1]) {
+	for _, m := range marks {
+		if h := headers[m.header]; m.name == identityName || m.private && c.holdsKey(h[1]) {
 			e.remove(h[0])
 		}
 	}
+	if len(e.Remove) == 0 {
+		return e
+	}
 	for _, h := range headers {
-		name := canonicalName(h[0])
-		if !strings.HasPrefix(name, identityPrefix) && slices.Contains(e.Remove, h[0]) && !c.holdsKey(h[1]) {
+		if !identity(h[0]) && slices.Contains(e.Remove, h[0]) && !c.holdsKey(h[1]) {
 			e.Add = append(e.Add, h)
 		}
 	}

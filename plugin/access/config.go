@@ -25,7 +25,7 @@ type Config struct {
 	// CreditsHeader: clients are shown what is left, approximately, in x-credits-remaining.
 	CreditsHeader bool
 
-	credentialNames []string
+	names *names
 }
 
 // ControlPlane says how to reach the control plane's gate listener.
@@ -135,7 +135,7 @@ type reader struct {
 
 func (r reader) config(root strictjson.Value) *Config {
 	o := r.Object(strictjson.Root, root, "control_plane", "schemes", "routes", "default", "credits_header")
-	cfg := &Config{ControlPlane: r.controlPlane(o)}
+	cfg := &Config{ControlPlane: r.controlPlane(o), names: newNames()}
 	byName := r.schemes(cfg, o)
 	if v, ok := o.Required("routes"); ok {
 		for i, item := range r.Array("routes", v) {
@@ -150,9 +150,6 @@ func (r reader) config(root strictjson.Value) *Config {
 	}
 	for i, route := range cfg.all() {
 		route.Number = i
-	}
-	for _, s := range cfg.Schemes {
-		cfg.credentialNames = append(cfg.credentialNames, s.Headers()...)
 	}
 	return cfg
 }
@@ -186,7 +183,7 @@ func (r reader) schemes(cfg *Config, root *strictjson.Object) map[string]*Scheme
 		return byName
 	}
 	for _, s := range apikey.ReadSchemes(r.Reader, "schemes", v) {
-		byName[s.Name] = newScheme(s, len(cfg.Schemes))
+		byName[s.Name] = newScheme(s, len(cfg.Schemes), cfg.names)
 		cfg.Schemes = append(cfg.Schemes, byName[s.Name])
 	}
 	return byName

@@ -26,40 +26,33 @@ type part struct {
 	value  string
 }
 
-// add takes one header. name is canonical (see canonicalName); raw is as it came.
-func (c *credentials) add(name, raw, value string) {
-	p, bearer := c.part(name)
-	if p == nil {
+// add takes one header.
+func (c *credentials) add(m mark, value string) {
+	s := c.scheme
+	i, bearer := len(s.formats)-1, false
+	switch m.name {
+	case otherName:
+		return
+	case s.bearer:
+		bearer = true
+	case s.secret:
+	case s.publishable:
+		i = 0
+	default:
 		return
 	}
+	p := &c.parts[i]
 	p.seen++
 	p.bearer = bearer
 	p.value = value
-	p.twin = p.twin || strings.IndexByte(raw, '_') >= 0
-}
-
-// part returns the part that the header of that name carries, or nil, and whether it is the bearer source.
-func (c *credentials) part(name string) (*part, bool) {
-	s := c.scheme
-	last := len(s.Formats()) - 1
-	switch {
-	case name == "":
-		return nil, false
-	case s.Bearer && name == "authorization":
-		return &c.parts[last], true
-	case name == s.SecretHeader:
-		return &c.parts[last], false
-	case name == s.PublishableHeader:
-		return &c.parts[0], false
-	}
-	return nil, false
+	p.twin = p.twin || m.twin
 }
 
 // key returns the parts of the one key that was offered, each in its format, or why there is none. All parts are
 // judged for structure before any for presence, and for presence before any for syntax. The rules are numbered in
 // research/reliability.md §3; statuses follow design.md §2.
 func (c *credentials) key() (values [2]string, reason apikey.Reason) {
-	formats := c.scheme.Formats()
+	formats := c.scheme.matchers
 	for i := range formats {
 		if p := &c.parts[i]; p.seen > 1 || p.twin || strings.IndexByte(p.head(), ',') >= 0 {
 			return values, apikey.InvalidRequest
@@ -70,7 +63,8 @@ func (c *credentials) key() (values [2]string, reason apikey.Reason) {
 			return values, apikey.MissingCredential
 		}
 	}
-	for i, f := range formats {
+	for i := range formats {
+		f := &formats[i]
 		text, ok := c.parts[i].text()
 		if !ok || !f.Match(text) {
 			return values, apikey.InvalidKey
@@ -82,9 +76,27 @@ func (c *credentials) key() (values [2]string, reason apikey.Reason) {
 
 func (p *part) head() string { return p.value[:min(len(p.value), maxCredentialLen)] }
 
+// plainBearer is how nearly all bearer tokens begin.
+const plainBearer = "Bearer "
+
+// plain reports whether p begins as nearly all credentials do: a character of a token, behind "Bearer" and one space if it
+// is a bearer token.
+func (p *part) plain() bool {
+	start := 0
+	if p.bearer {
+		if start = len(plainBearer); len(p.value) <= start || p.value[:start] != plainBearer {
+			return false
+		}
+	}
+	return len(p.value) > start && p.value[start] > ' '
+}
+
 // present reports whether anything was offered: an empty value, Bearer with no token, and another authentication
 // scheme are no credential of ours.
 func (p *part) present() bool {
+	if p.plain() {
+		return true
+	}
 	head := p.head()
 	if p.bearer {
 		end := 0
@@ -110,33 +122,11 @@ func (p *part) text() (string, bool) {
 	if len(p.value) > maxCredentialLen {
 		return "", false
 	}
-	if !p.bearer {
+	switch {
+	case !p.bearer:
 		return p.value, true
+	case p.plain():
+		return p.value[len(plainBearer):], true
 	}
 	return strings.TrimLeft(p.value[len("bearer"):], " "), true
-}
-
-// canonicalName returns name in lower case with "_" read as "-", the way CGI-style upstreams fold names. Only ASCII
-// is folded: Unicode's rules would make a Kelvin sign the k of a header that no upstream takes it for. Names that
-// are canonical already, the common case, are returned as they are.
-func canonicalName(name string) string {
-	for i := 0; i < len(name); i++ {
-		if c := name[i]; c == '_' || 'A' <= c && c <= 'Z' {
-			return fold(name)
-		}
-	}
-	return name
-}
-
-func fold(name string) string {
-	folded := []byte(name)
-	for i, c := range folded {
-		switch {
-		case c == '_':
-			folded[i] = '-'
-		case 'A' <= c && c <= 'Z':
-			folded[i] = c + 'a' - 'A'
-		}
-	}
-	return string(folded)
 }

@@ -8,6 +8,61 @@ import "strings"
 // was priced. Decoding everything makes all spellings of one path one price; it is unambiguous because what would
 // change the structure of the path is refused.
 func routePath(target string) (string, bool) {
+	if end, ok := plainPath(target); ok {
+		return target[:end], true
+	}
+	return oddPath(target)
+}
+
+// plainPath returns where the path of target ends if, at one glance, it is one that every normaliser leaves alone: one
+// without escapes and odd characters, whose segments are not empty and begin with no dot. Nearly all are.
+func plainPath(target string) (end int, ok bool) {
+	if target == "" || target[0] != '/' {
+		return 0, false
+	}
+	after := byte('/')
+	for i := 1; i < len(target); i++ {
+		c := target[i]
+		switch pathByte[c] {
+		case plainByte:
+		case queryByte:
+			return i, strings.IndexByte(target, '#') < 0
+		case segmentByte:
+			if after == '/' {
+				return 0, false
+			}
+		default:
+			return 0, false
+		}
+		after = c
+	}
+	return len(target), true
+}
+
+// What a byte may be in a path that is plain: segmentByte is a slash or a dot or a semicolon, and none of these may follow a slash.
+const (
+	oddByte uint8 = iota
+	plainByte
+	segmentByte
+	queryByte
+)
+
+var pathByte = func() (table [256]uint8) {
+	for c := range table {
+		table[c] = plainByte
+	}
+	for _, c := range []byte("%#\\\x00") {
+		table[c] = oddByte
+	}
+	for _, c := range []byte("/.;") {
+		table[c] = segmentByte
+	}
+	table['?'] = queryByte
+	return table
+}()
+
+// oddPath is routePath for any target.
+func oddPath(target string) (string, bool) {
 	path, _, _ := strings.Cut(target, "?")
 	if path == "" || path[0] != '/' || strings.IndexByte(target, '#') >= 0 {
 		return "", false

@@ -26,8 +26,8 @@ func (c *Config) preflight(d *Decision, t target, path string, headers [][2]stri
 	if !t.authorityOK {
 		return false
 	}
-	method, hasMethod := only(headers, requestMethod)
-	_, hasOrigin := only(headers, origin)
+	method, hasMethod := d.only(headers, requestMethodName)
+	_, hasOrigin := d.only(headers, originName)
 	if !hasMethod || !hasOrigin {
 		return false
 	}
@@ -44,13 +44,13 @@ func (c *Config) preflight(d *Decision, t target, path string, headers [][2]stri
 	d.Route = route
 	if route.Preflight == PreflightAnswer {
 		d.Action = Answer
-		d.Answer = answerPreflight(route, method, headers)
+		d.Answer = d.answerPreflight(route, method, headers)
 		return true
 	}
 	d.Action = Pass
-	for _, h := range headers {
-		if c.private(canonicalName(h[0])) {
-			d.Edits.remove(h[0])
+	for _, m := range d.marks {
+		if m.private {
+			d.Edits.remove(headers[m.header][0])
 		}
 	}
 	return true
@@ -58,7 +58,7 @@ func (c *Config) preflight(d *Decision, t target, path string, headers [][2]stri
 
 // answerPreflight allows what was asked for. A wildcard origin is right here: keys travel in headers that a page
 // has to set itself, never in cookies, so no origin is trusted more than another.
-func answerPreflight(route *Route, method string, headers [][2]string) [][2]string {
+func (d *Decision) answerPreflight(route *Route, method string, headers [][2]string) [][2]string {
 	methods := method
 	if len(route.methods) > 0 {
 		methods = strings.Join(route.methods, ", ")
@@ -69,22 +69,22 @@ func answerPreflight(route *Route, method string, headers [][2]string) [][2]stri
 		{"access-control-max-age", preflightMaxAge},
 		{"vary", "access-control-request-headers, access-control-request-method"},
 	}
-	if asked, ok := only(headers, requestHeaders); ok && tokenList(asked) {
+	if asked, ok := d.only(headers, requestHeadersName); ok && tokenList(asked) {
 		answer = append(answer, [2]string{"access-control-allow-headers", asked})
 	}
 	return answer
 }
 
 // only returns the value of a header that is there exactly once and is a token list.
-func only(headers [][2]string, name string) (string, bool) {
+func (d *Decision) only(headers [][2]string, name nameID) (string, bool) {
 	n, value := 0, ""
-	for _, h := range headers {
-		if canonicalName(h[0]) == name {
+	for _, m := range d.marks {
+		if m.name == name {
 			n++
-			value = h[1]
+			value = headers[m.header][1]
 		}
 	}
-	return value, n == 1 && value != "" && (name == origin || tokenList(value))
+	return value, n == 1 && value != "" && (name == originName || tokenList(value))
 }
 
 // tokenList reports whether s has only the characters of tokens, commas and spaces, so that it

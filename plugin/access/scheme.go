@@ -8,11 +8,25 @@ type Scheme struct {
 	// Number tells the schemes of a configuration apart, for Leases.Tag.
 	Number  int
 	denials map[apikey.Reason]*Denial
-	formats []*apikey.Format
+	// formats are the parts of a key, and matchers judge what was offered for each.
+	formats  []*apikey.Format
+	matchers []apikey.Matcher
+	// The headers that the parts are taken from, and that of the conversation.
+	bearer, secret, publishable, conversation nameID
 }
 
-func newScheme(s *apikey.Scheme, number int) *Scheme {
-	return &Scheme{Scheme: s, Number: number, denials: denialsOf(&s.Errors), formats: s.Formats()}
+// newScheme builds a scheme whose headers are added to names.
+func newScheme(s *apikey.Scheme, number int, n *names) *Scheme {
+	built := &Scheme{Scheme: s, Number: number, denials: denialsOf(&s.Errors), formats: s.Formats()}
+	for _, f := range built.formats {
+		built.matchers = append(built.matchers, f.Matcher())
+	}
+	if s.Bearer {
+		built.bearer = n.add("authorization", true)
+	}
+	built.secret, built.publishable = n.add(s.SecretHeader, true), n.add(s.PublishableHeader, true)
+	built.conversation = n.add(s.ConversationHeader, false)
+	return built
 }
 
 // Formats is apikey.Scheme's, and allocates nothing.

@@ -1,6 +1,10 @@
 package access
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+)
 
 // Tag names a credential inside one VM: SipHash-2-4-128 (Aumasson and Bernstein; the 128-bit variant of their
 // reference code) of its scheme and its parts, under a random key that never leaves the VM. Whoever does not know the
@@ -58,9 +62,9 @@ func (k sipKey) start() sip {
 }
 
 func (s *sip) word(m uint64) {
-	s.v3 ^= m
-	s.rounds(2)
-	s.v0 ^= m
+	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2, s.v3^m)
+	v0, s.v1, s.v2, s.v3 = sipRound(v0, v1, v2, v3)
+	s.v0 = v0 ^ m
 }
 
 // text adds t and returns how many bytes that were, zeros counted. It keeps the state in variables of its own, because
@@ -70,8 +74,7 @@ func (s *sip) text(t string) int {
 	for len(t) > 0 {
 		m := uint64(0)
 		if len(t) >= 8 {
-			m = uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
-				uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+			m = binary.LittleEndian.Uint64(unsafe.Slice(unsafe.StringData(t), 8))
 			t = t[8:]
 		} else {
 			for i := range len(t) {
@@ -79,19 +82,8 @@ func (s *sip) text(t string) int {
 			}
 			t = ""
 		}
-		v3 ^= m
-		for range 2 {
-			v0 += v1
-			v1 = bits.RotateLeft64(v1, 13) ^ v0
-			v0 = bits.RotateLeft64(v0, 32)
-			v2 += v3
-			v3 = bits.RotateLeft64(v3, 16) ^ v2
-			v0 += v3
-			v3 = bits.RotateLeft64(v3, 21) ^ v0
-			v2 += v1
-			v1 = bits.RotateLeft64(v1, 17) ^ v2
-			v2 = bits.RotateLeft64(v2, 32)
-		}
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3^m)
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 		v0 ^= m
 		n += 8
 	}
@@ -103,27 +95,28 @@ func (s *sip) text(t string) int {
 // that is not full.
 func (s *sip) sum(last uint64) Tag {
 	s.word(last)
-	s.v2 ^= 0xee
-	s.rounds(4)
-	lo := s.v0 ^ s.v1 ^ s.v2 ^ s.v3
-	s.v1 ^= 0xdd
-	s.rounds(4)
-	return Tag{lo, s.v0 ^ s.v1 ^ s.v2 ^ s.v3}
+	v0, v1, v2, v3 := s.v0, s.v1, s.v2^0xee, s.v3
+	for range 4 {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	}
+	lo := v0 ^ v1 ^ v2 ^ v3
+	v1 ^= 0xdd
+	for range 4 {
+		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	}
+	return Tag{lo, v0 ^ v1 ^ v2 ^ v3}
 }
 
-func (s *sip) rounds(n int) {
-	v0, v1, v2, v3 := s.v0, s.v1, s.v2, s.v3
-	for range n {
-		v0 += v1
-		v1 = bits.RotateLeft64(v1, 13) ^ v0
-		v0 = bits.RotateLeft64(v0, 32)
-		v2 += v3
-		v3 = bits.RotateLeft64(v3, 16) ^ v2
-		v0 += v3
-		v3 = bits.RotateLeft64(v3, 21) ^ v0
-		v2 += v1
-		v1 = bits.RotateLeft64(v1, 17) ^ v2
-		v2 = bits.RotateLeft64(v2, 32)
-	}
-	s.v0, s.v1, s.v2, s.v3 = v0, v1, v2, v3
+// sipRound is small enough to be inlined.
+func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
+	v0 += v1
+	v1 = bits.RotateLeft64(v1, 13) ^ v0
+	v0 = bits.RotateLeft64(v0, 32)
+	v2 += v3
+	v3 = bits.RotateLeft64(v3, 16) ^ v2
+	v0 += v3
+	v3 = bits.RotateLeft64(v3, 21) ^ v0
+	v2 += v1
+	v1 = bits.RotateLeft64(v1, 17) ^ v2
+	return v0, v1, bits.RotateLeft64(v2, 32), v3
 }

@@ -75,13 +75,6 @@ func (s *stream) identify(who access.Identity) bool {
 	return ok && (who.Project == "" || addRequestHeader(access.HeaderProject, who.Project))
 }
 
-func addRequestHeader(name, value string) bool {
-	if err := proxywasm.AddHttpRequestHeader(name, value); err != nil {
-		return editFailed(err)
-	}
-	return true
-}
-
 func removeResponseHeader(name string) {
 	if err := proxywasm.RemoveHttpResponseHeader(name); err != nil {
 		proxywasm.LogError("tollgate: edit response headers: " + err.Error())

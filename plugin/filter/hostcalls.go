@@ -1,8 +1,10 @@
 package filter
 
 import (
-	"encoding/binary"
+	"slices"
 	"unsafe"
+
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 
 	"github.com/tollgate/tollgate/plugin/access"
 )
@@ -64,23 +66,24 @@ func requestHeaders(dst [][2]string) ([][2]string, bool) {
 // parsePairs reads a list of pairs as the ABI has it: their number, for each the lengths of name and value, all in 32 bits,
 // little-endian, and then for each the two texts, ended by a zero each.
 func parsePairs(dst [][2]string, raw string) ([][2]string, bool) {
-	word := func(at int) int {
-		return int(binary.LittleEndian.Uint32(unsafe.Slice(unsafe.StringData(raw), len(raw))[at:]))
-	}
 	if len(raw) < 4 {
 		return dst, false
 	}
-	n := word(0)
+	start := unsafe.Pointer(unsafe.StringData(raw))
+	n := int(*(*uint32)(start))
 	if n > (len(raw)-4)/8 {
 		return dst, false
 	}
-	at := 4 + 8*n
-	for i := range n {
-		name, value := word(4+8*i), word(8+8*i)
+	dst = slices.Grow(dst, n)
+	for i, at := 0, 4+8*n; i < n; i++ {
+		// The lengths lie within raw, because n of them do, and the texts do by the test that follows.
+		lengths := (*[2]uint32)(unsafe.Add(start, 4+8*i))
+		name, value := int(lengths[0]), int(lengths[1])
 		if end := len(raw) - at; name > end || value > end || name+value+2 > end {
 			return dst, false
 		}
-		dst = append(dst, [2]string{raw[at : at+name], raw[at+name+1 : at+name+1+value]})
+		text := unsafe.Add(start, at)
+		dst = append(dst, [2]string{unsafe.String((*byte)(text), name), unsafe.String((*byte)(unsafe.Add(text, name+1)), value)})
 		at += name + value + 2
 	}
 	return dst, true
@@ -108,3 +111,28 @@ func property(path string) string {
 func setProperty(path string, value []byte) bool {
 	return hostSetProperty(unsafe.StringData(path), int32(len(path)), &value[0], int32(len(value))) == statusOK
 }
+
+// addRequestHeader appends a request header.
+func addRequestHeader(name, value string) bool {
+	return hostAddHeader(requestHeadersMap, unsafe.StringData(name), int32(len(name)), unsafe.StringData(value),
+		int32(len(value))) == statusOK || editFailed("add", name)
+}
+
+// removeRequestHeader removes every value of a request header.
+func removeRequestHeader(name string) bool {
+	return hostRemoveHeader(requestHeadersMap, unsafe.StringData(name), int32(len(name))) == statusOK || editFailed("remove", name)
+}
+
+// editFailed logs what the host refused, and is false.
+func editFailed(what, name string) bool {
+	proxywasm.LogError("tollgate: " + what + " request header " + name + ": the host refused")
+	return false
+}
+
+// counter is a metric that counts up. It is the SDK's but that it ends no VM over a metric that the host does not count.
+type counter uint32
+
+func defineCounter(name string) counter { return counter(proxywasm.DefineCounterMetric(name)) }
+
+// Increment adds n, more than 0.
+func (c counter) Increment(n uint64) { hostIncrementMetric(int32(c), int64(n)) }

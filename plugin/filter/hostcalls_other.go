@@ -11,4 +11,7 @@ func hostHeaderPairs(int32, unsafe.Pointer, *int32) int32               { return
 func hostHeaderValue(int32, *byte, int32, unsafe.Pointer, *int32) int32 { return noHost }
 func hostProperty(*byte, int32, unsafe.Pointer, *int32) int32           { return noHost }
 func hostSetProperty(*byte, int32, *byte, int32) int32                  { return noHost }
+func hostAddHeader(int32, *byte, int32, *byte, int32) int32             { return noHost }
+func hostRemoveHeader(int32, *byte, int32) int32                        { return noHost }
+func hostIncrementMetric(int32, int64) int32                            { return noHost }
 func hostClock(int32, int64, *uint64) int32                             { return noHost }

@@ -38,7 +38,8 @@ type stream struct {
 
 // reuse makes s the context of another stream.
 func (s *stream) reuse(id uint32) {
-	*s = stream{plugin: s.plugin, id: id, decision: access.Decision{Edits: access.Edits{Remove: s.decision.Edits.Remove[:0]}}}
+	s.decision.Forget()
+	*s = stream{plugin: s.plugin, id: id, decision: s.decision}
 }
 
 // OnHttpRequestHeaders decides, or pauses the stream while the control plane does.
@@ -72,7 +73,7 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 
 // open lets a request pass that nobody has to pay for.
 func (s *stream) open() types.Action {
-	if !s.apply(s.decision.Edits) {
+	if !s.apply(&s.decision.Edits) {
 		return s.fail()
 	}
 	s.finished = true
@@ -84,7 +85,7 @@ func (s *stream) open() types.Action {
 // authenticate takes the price of a request with a well-formed key, or asks for it. The edits that every outcome
 // shares are made first, while the headers are sure to be there.
 func (s *stream) authenticate() types.Action {
-	if !s.apply(s.decision.Edits) {
+	if !s.apply(&s.decision.Edits) {
 		return s.fail()
 	}
 	p := s.plugin
@@ -208,21 +209,16 @@ const (
 )
 
 // apply makes edits to the request headers.
-func (s *stream) apply(e access.Edits) bool {
+func (s *stream) apply(e *access.Edits) bool {
 	for _, name := range e.Remove {
-		if err := proxywasm.RemoveHttpRequestHeader(name); err != nil {
-			return editFailed(err)
+		if !removeRequestHeader(name) {
+			return false
 		}
 	}
-	for _, h := range e.Add {
-		if err := proxywasm.AddHttpRequestHeader(h[0], h[1]); err != nil {
-			return editFailed(err)
+	for i := range e.Add {
+		if !addRequestHeader(e.Add[i][0], e.Add[i][1]) {
+			return false
 		}
 	}
 	return true
-}
-
-func editFailed(err error) bool {
-	proxywasm.LogError("tollgate: edit request headers: " + err.Error())
-	return false
 }

@@ -14,28 +14,28 @@ type stats struct {
 	// allowed, open, unpaid and preflights count what was let through or answered: authenticated, on an open
 	// route, undecided on a route that fails open, CORS preflights. abandoned counts requests whose clients left
 	// while the control plane was asked, denied the rest.
-	allowed, open, unpaid, preflights, abandoned proxywasm.MetricCounter
-	denied                                       map[apikey.Reason]proxywasm.MetricCounter
+	allowed, open, unpaid, preflights, abandoned counter
+	denied                                       map[apikey.Reason]counter
 	// credits counts what allowed requests cost.
-	credits proxywasm.MetricCounter
+	credits counter
 	// conversations counts conversation headers by what became of them.
-	conversationsPassed, conversationsRemoved proxywasm.MetricCounter
-	callouts                                  proxywasm.MetricCounter
-	calloutFailures                           [calloutFailureCount]proxywasm.MetricCounter
+	conversationsPassed, conversationsRemoved counter
+	callouts                                  counter
+	calloutFailures                           [calloutFailureCount]counter
 	// acquires count those that were made, by kind: for a request of a key without a lease, ahead of need, for one request
 	// alone; acquiresRepeated those that were sent again.
-	acquiresCold, acquiresRenewal, acquiresStrict, acquiresRepeated proxywasm.MetricCounter
+	acquiresCold, acquiresRenewal, acquiresStrict, acquiresRepeated counter
 	// syncs counts reports to the control plane; negativeHits requests refused from memory; overBudget requests that were
 	// not asked for because too many unknown keys came; dropped credits that were used of leases which the control plane
 	// closed having counted fewer; abandonedHolds holds that nobody settled.
-	syncs, negativeHits, overBudget, dropped, abandonedHolds proxywasm.MetricCounter
+	syncs, negativeHits, overBudget, dropped, abandonedHolds counter
 	// Gauges of all VMs together: leases with credits, the credits that they hold, and requests whose price is held.
 	leases, reserved, holds proxywasm.MetricGauge
 	// seen is what the gauges and counters have of this VM.
 	seen access.Counts
 	// voids counts debits to take back, unsettledDropped the operations there was no room to report, and
 	// syncFailures the reports that were not acknowledged.
-	voids, unsettledDropped, syncFailures proxywasm.MetricCounter
+	voids, unsettledDropped, syncFailures counter
 }
 
 // calloutFailure is why an acquire brought no answer.
@@ -70,39 +70,39 @@ var calloutFailureNames = [calloutFailureCount]string{
 }
 
 func defineStats() *stats {
-	counter := func(name string) proxywasm.MetricCounter { return proxywasm.DefineCounterMetric("tollgate." + name) }
+	counts := func(name string) counter { return defineCounter("tollgate." + name) }
 	s := &stats{
-		allowed:              counter("allowed"),
-		open:                 counter("open"),
-		unpaid:               counter("unpaid"),
-		preflights:           counter("preflights"),
-		abandoned:            counter("abandoned"),
-		denied:               map[apikey.Reason]proxywasm.MetricCounter{},
-		credits:              counter("credits"),
-		conversationsPassed:  counter("conversations.passed"),
-		conversationsRemoved: counter("conversations.removed"),
-		callouts:             counter("callouts"),
-		acquiresCold:         counter("acquires.cold"),
-		acquiresRenewal:      counter("acquires.renewal"),
-		acquiresStrict:       counter("acquires.strict"),
-		acquiresRepeated:     counter("acquires.repeated"),
-		syncs:                counter("syncs"),
-		negativeHits:         counter("negative_hits"),
-		overBudget:           counter("over_budget"),
-		dropped:              counter("dropped"),
-		abandonedHolds:       counter("holds_abandoned"),
+		allowed:              counts("allowed"),
+		open:                 counts("open"),
+		unpaid:               counts("unpaid"),
+		preflights:           counts("preflights"),
+		abandoned:            counts("abandoned"),
+		denied:               map[apikey.Reason]counter{},
+		credits:              counts("credits"),
+		conversationsPassed:  counts("conversations.passed"),
+		conversationsRemoved: counts("conversations.removed"),
+		callouts:             counts("callouts"),
+		acquiresCold:         counts("acquires.cold"),
+		acquiresRenewal:      counts("acquires.renewal"),
+		acquiresStrict:       counts("acquires.strict"),
+		acquiresRepeated:     counts("acquires.repeated"),
+		syncs:                counts("syncs"),
+		negativeHits:         counts("negative_hits"),
+		overBudget:           counts("over_budget"),
+		dropped:              counts("dropped"),
+		abandonedHolds:       counts("holds_abandoned"),
 		leases:               proxywasm.DefineGaugeMetric("tollgate.leases"),
 		reserved:             proxywasm.DefineGaugeMetric("tollgate.reserved"),
 		holds:                proxywasm.DefineGaugeMetric("tollgate.holds"),
-		voids:                counter("voids"),
-		unsettledDropped:     counter("unsettled_dropped"),
-		syncFailures:         counter("sync_failures"),
+		voids:                counts("voids"),
+		unsettledDropped:     counts("unsettled_dropped"),
+		syncFailures:         counts("sync_failures"),
 	}
 	for _, r := range access.Reasons() {
-		s.denied[r] = counter("denied." + string(r))
+		s.denied[r] = counts("denied." + string(r))
 	}
 	for f := calloutNotSent; f < calloutFailureCount; f++ {
-		s.calloutFailures[f] = counter("callout_failures." + calloutFailureNames[f])
+		s.calloutFailures[f] = counts("callout_failures." + calloutFailureNames[f])
 	}
 	return s
 }
@@ -135,7 +135,7 @@ func (s *stats) observe(c access.Counts) {
 			m.Add(now - before)
 		}
 	}
-	counter := func(m proxywasm.MetricCounter, now, before int64) {
+	count := func(m counter, now, before int64) {
 		if now > before {
 			m.Increment(uint64(now - before))
 		}
@@ -143,10 +143,10 @@ func (s *stats) observe(c access.Counts) {
 	gauge(s.leases, c.Leases, o.Leases)
 	gauge(s.reserved, c.Credits, o.Credits)
 	gauge(s.holds, c.Holds, o.Holds)
-	counter(s.negativeHits, c.DenialHits, o.DenialHits)
-	counter(s.overBudget, c.OverBudget, o.OverBudget)
-	counter(s.dropped, c.Unsettled, o.Unsettled)
-	counter(s.abandonedHolds, c.Abandoned, o.Abandoned)
+	count(s.negativeHits, c.DenialHits, o.DenialHits)
+	count(s.overBudget, c.OverBudget, o.OverBudget)
+	count(s.dropped, c.Unsettled, o.Unsettled)
+	count(s.abandonedHolds, c.Abandoned, o.Abandoned)
 	*o = c
 }
 
