@@ -14,6 +14,9 @@ STATICCHECK         := $(BUILD)/bin/staticcheck-$(STATICCHECK_VERSION)
 
 WASM_BUILD := GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags='-s -w'
 
+# The folder of the SDK's module, a copy of which is patched for the filter; a package is asked for, so that it is downloaded.
+SDK_FOLDER := $(GO) list -f '{{.Module.Dir}}' github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm
+
 .DEFAULT_GOAL := help
 .PHONY: help build wasm unpatched run test race bench check format vet staticcheck imports tidy clean-tree clean
 
@@ -27,8 +30,9 @@ build: wasm ## build the filter, the control plane, wasmproxy and the demo
 	$(GO) build -o $(BUILD)/demo ./testenv/cmd/demo
 
 wasm: ## build the filter: build/tollgate.wasm
-	$(GO) run ./plugin/internal/overlay -goroot '$(GOROOT)' -out $(BUILD)/overlay
-	$(WASM_BUILD) -overlay $(BUILD)/overlay/overlay.json -o $(WASM) ./plugin
+	$(GO) run ./plugin/internal/overlay -goroot '$(GOROOT)' -module . \
+		-sdk "$$($(SDK_FOLDER))" -out $(BUILD)/overlay
+	$(WASM_BUILD) -modfile $(BUILD)/overlay/go.mod -overlay $(BUILD)/overlay/overlay.json -o $(WASM) ./plugin
 	@size=$$(wc -c < $(WASM)); if [ $$size -gt $(WASM_MAX) ]; then \
 		echo "$(WASM) has $$size bytes, more than $(WASM_MAX)" >&2; exit 1; fi
 

@@ -10,13 +10,23 @@ import (
 	"testing"
 )
 
-func TestGenerateFromInstalledGo(t *testing.T) {
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		t.Fatal(err)
+// installed returns GOROOT and the folder of the SDK's module.
+func installed(t *testing.T) (goroot, sdk string) {
+	t.Helper()
+	output := func(args ...string) string {
+		out, err := exec.Command("go", args...).Output()
+		if err != nil {
+			t.Fatalf("go %s: %v", strings.Join(args, " "), err)
+		}
+		return strings.TrimSpace(string(out))
 	}
+	return output("env", "GOROOT"), output("list", "-f", "{{.Module.Dir}}", sdkModule+"/proxywasm")
+}
+
+func TestGenerateFromWhatIsInstalled(t *testing.T) {
 	out := t.TempDir()
-	if err := generate(strings.TrimSpace(string(goroot)), out); err != nil {
+	goroot, sdk := installed(t)
+	if err := generate(goroot, "../../..", sdk, out); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(out, "overlay.json"))
@@ -27,8 +37,8 @@ func TestGenerateFromInstalledGo(t *testing.T) {
 	if err := json.Unmarshal(data, &overlay); err != nil {
 		t.Fatal(err)
 	}
-	if len(overlay.Replace) != len(replacements) {
-		t.Fatalf("overlay replaces %d files, want %d", len(overlay.Replace), len(replacements))
+	if len(overlay.Replace) != len(runtimeReplacements) {
+		t.Fatalf("overlay replaces %d files, want %d", len(overlay.Replace), len(runtimeReplacements))
 	}
 	for source, target := range overlay.Replace {
 		text, err := os.ReadFile(target)
@@ -41,26 +51,58 @@ func TestGenerateFromInstalledGo(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestGenerateFailsLoudlyOnAnotherRuntime(t *testing.T) {
-	goroot, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
-	dir := filepath.Join(goroot, "src", "runtime")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	cmd := exec.Command("go", "list", "-modfile", filepath.Join(out, "go.mod"), "-f", "{{.Dir}}", sdkModule+"/proxywasm/internal")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	dir, err := cmd.Output()
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range replacements {
-		// The same import under another signature: what a future release might look like.
-		text := strings.Replace(r.old, " errno", " uint16", 1)
-		if err := os.WriteFile(filepath.Join(dir, r.file), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if want := filepath.Join(out, "sdk", "proxywasm", "internal"); strings.TrimSpace(string(dir)) != want {
+		t.Errorf("the SDK is taken from %s, want %s", dir, want)
 	}
-	err := generate(goroot, out)
-	if !errors.Is(err, ErrTextNotFound) || !strings.Contains(err.Error(), "os_wasip1.go") {
-		t.Errorf("generate = %v, want ErrTextNotFound naming os_wasip1.go", err)
+}
+
+// Another release may have another text: then there is no overlay at all.
+func TestGenerateFailsLoudlyOnAnotherRelease(t *testing.T) {
+	installedRoot, intact := installed(t)
+	tests := []struct {
+		name, file, old, new string
+	}{
+		{"runtime", filepath.Join(installedRoot, "src", "runtime", "os_wasip1.go"), "nevents *size) errno\n", "nevents *size) uint16\n"},
+		{"SDK", filepath.Join(intact, "proxywasm", "internal", "vmstate.go"), "s.httpContexts[contextID]; ok", "s.streams[contextID]; ok"},
 	}
-	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("output folder exists after a failed run (stat: %v)", err)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text, err := os.ReadFile(tt.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := strings.ReplaceAll(string(text), tt.old, tt.new)
+			if changed == string(text) {
+				t.Fatalf("%s has no %q", tt.file, tt.old)
+			}
+			broken, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+			goroot, sdk := installedRoot, intact
+			if tt.name == "runtime" {
+				goroot = broken
+			} else {
+				sdk = broken
+				if err := os.CopyFS(broken, os.DirFS(intact)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			target := filepath.Join(broken, strings.TrimPrefix(strings.TrimPrefix(tt.file, installedRoot), intact))
+			_ = os.Remove(target) // what was copied may not be written to
+			if err := errors.Join(os.MkdirAll(filepath.Dir(target), 0o755), os.WriteFile(target, []byte(changed), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+			err = generate(goroot, "../../..", sdk, out)
+			if !errors.Is(err, ErrTextNotFound) || !strings.Contains(err.Error(), filepath.Base(tt.file)) {
+				t.Errorf("generate = %v, want ErrTextNotFound naming %s", err, filepath.Base(tt.file))
+			}
+			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("output folder exists after a failed run (stat: %v)", err)
+			}
+		})
 	}
 }
