@@ -3,8 +3,9 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,12 +20,27 @@ func secret(number int) string { return fmt.Sprintf("grx_sk_%048d", number) }
 
 // acquires sends acquires of the keys in turn: one credit each, or leases of want credits.
 func (b *bench) acquires(cp controlPlane, name, mode string, keys, want int) *client {
-	return b.client(cp.gate, callers, `"verdict":"granted"`, func(number int) []byte {
-		digest := sha256.Sum256([]byte(secret(number * spread % keys)))
-		return cp.post("/gate/v1/acquire", fmt.Sprintf(`{"gate":"bench","boot":"%[1]s","op_id":"%[1]s-%[2]d","scheme":"genrex",`+
-			`"digests":["%[3]x"],"cost":1,"want":%[4]d,"mode":"%[5]s"}`, name, number, digest, want, mode))
+	digests := make([]string, keys)
+	for i := range digests {
+		digests[i] = fmt.Sprintf("%x", sha256.Sum256([]byte(secret(i))))
+	}
+	before, rest, _ := strings.Cut(cp.post("/gate/v1/acquire", fmt.Sprintf(`{"gate":"bench","boot":"%[1]s","op_id":"%[1]s-%[2]s",`+
+		`"scheme":"genrex","digests":["%[3]s"],"cost":1,"want":%[4]d,"mode":"%[5]s"}`, name, opDigits, digests[0], want, mode)), opDigits)
+	between, after, _ := strings.Cut(rest, digests[0])
+	return b.client(cp.gate, callers, `"verdict":"granted"`, func(dst []byte, number int) []byte {
+		dst = append(dst, before...)
+		dst = strconv.AppendInt(dst, firstOp+int64(number), 10)
+		dst = append(dst, between...)
+		dst = append(dst, digests[number*spread%keys]...)
+		return append(dst, after...)
 	})
 }
+
+// opDigits is the place of an operation's number in a request: from firstOp on, all have as many digits.
+const (
+	opDigits = "1000000000"
+	firstOp  = 1_000_000_000
+)
 
 // acquireDominates is from perf of a control plane under this load, 2026-11-22.
 const acquireDominates = "the store's writer, 47 % of the control plane's CPU (commit 19 %, of it 13 % pages to the log; deciding 15 %; " +
@@ -37,24 +53,29 @@ func measureAcquires(b *bench) string {
 	hot, _ := s.filled(1, 1)
 	many, _ := s.filled(manyAccounts, manyAccounts)
 	leased := b.copyFile(many, filepath.Join(s.dir, "leased.db"))
-	strict := b.acquires(b.controlPlane(program, many), "strict", "strict", manyAccounts, 1)
-	hotStrict := b.acquires(b.controlPlane(program, hot), "hot", "strict", 1, 1)
-	lease := b.acquires(b.controlPlane(program, leased), "lease", "lease", manyAccounts, 100)
-	send := func(c *client) func() time.Duration { return func() time.Duration { return c.send(each) } }
+	spendings := &spendings{}
+	send := func(name, database, mode string, keys, want int) func() time.Duration {
+		cp := b.controlPlane(program, database)
+		return spendings.of(name, cp.pid, b.acquires(cp, mode, mode, keys, want), each)
+	}
+	const strict, hotStrict, lease = "control plane, strict, 10,000 accounts", "control plane, strict, one hot account",
+		"control plane, leases of up to 100 credits, 10,000 accounts"
 	ours := []way{
-		{"control plane, strict, 10,000 accounts", send(strict), atLeast(2).but(acquireDominates)},
-		{"control plane, strict, one hot account", send(hotStrict), atLeast(2).but(acquireDominates)},
-		{"control plane, leases of up to 100 credits, 10,000 accounts", send(lease), nil},
+		{strict, send(strict, many, "strict", manyAccounts, 1), atLeast(2).but(acquireDominates)},
+		{hotStrict, send(hotStrict, hot, "strict", 1, 1), atLeast(2).but(acquireDominates)},
+		{lease, send(lease, leased, "lease", manyAccounts, 100), nil},
 	}
 	t := table{title: "64 callers", unit: unit{"acquires/s", 0}, perSecond: true, rounds: b.rounds(rounds)}
-	text := "Over HTTP on loopback, keep-alive, against `tollgate serve`; `synchronous=FULL`. PostgreSQL 15 takes the same debit as one " +
-		"prepared statement, a transaction each, from pgbench on a Unix socket; `fsync` and `synchronous_commit` on.\n\n"
+	text := "The control plane is asked over HTTP on loopback, keep-alive, by a client in Go without allocations: `tollgate serve`, " +
+		"`synchronous=FULL`. The databases take the same debit over a Unix socket, without HTTP, from their own benchmark programs: PostgreSQL 15 " +
+		"as one prepared statement, a transaction each, from pgbench, `fsync` and `synchronous_commit` on; Redis as one Lua script, from " +
+		"redis-benchmark without pipelining, `appendfsync always`. They do not authenticate who asks, nor check what they are sent.\n\n"
 	if postgresInstalled() {
 		p := b.postgres()
 		t.baseline = "PostgreSQL, 10,000 accounts"
 		t.ways = []way{
-			{t.baseline, p.debits(manyAccounts, callers, each/callers), nil},
-			{"PostgreSQL, one hot account", p.debits(1, callers, each/callers/4), nil},
+			{t.baseline, p.debits(manyAccounts, callers, each/callers, spendings.named(t.baseline, 0)), nil},
+			{"PostgreSQL, one hot account", p.debits(1, callers, each/callers/4, spendings.named("PostgreSQL, one hot account", 0)), nil},
 		}
 	} else {
 		t.baseline = ours[0].name
@@ -63,11 +84,18 @@ func measureAcquires(b *bench) string {
 		}
 		text += "PostgreSQL 15 is not installed.\n\n"
 	}
-	if _, err := exec.LookPath("redis-server"); err != nil {
+	if redisInstalled() {
+		r := b.redis()
+		many, one := "Redis, 10,000 accounts", "Redis, one hot account"
+		t.ways = append(t.ways,
+			way{many, r.debits(manyAccounts, callers, each, spendings.named(many, r.pid)), nil},
+			way{one, r.debits(1, callers, each, spendings.named(one, r.pid)), nil})
+		t.more = []column{{baseline: many}}
+	} else {
 		text += "Redis is not installed.\n\n"
 	}
 	t.ways = append(t.ways, ours...)
-	return text + t.measure()
+	return text + t.measure() + "\n" + spendings.table(t.ways)
 }
 
 // measureKeys shows what it costs to have many keys.

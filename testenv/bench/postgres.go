@@ -105,9 +105,13 @@ func (p *postgres) program(name string, args ...string) *exec.Cmd {
 
 // command runs a program to its end and returns what it has printed.
 func (p *postgres) command(name string, args ...string) string {
-	out, err := p.program(name, args...).CombinedOutput()
+	return p.output(p.program(name, args...))
+}
+
+func (p *postgres) output(cmd *exec.Cmd) string {
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		p.b.Fatalf("%s: %w\n%s", name, err, out)
+		p.b.Fatalf("%s: %w\n%s", cmd.Path, err, out)
 	}
 	return string(out)
 }
@@ -115,12 +119,15 @@ func (p *postgres) command(name string, args ...string) string {
 var tpsPattern = regexp.MustCompile(`tps = ([0-9.]+) \(without`)
 
 // debits returns a round of so many debits on each of so many connections, over so many accounts.
-func (p *postgres) debits(accounts, connections, each int) func() time.Duration {
+func (p *postgres) debits(accounts, connections, each int, spent *spending) func() time.Duration {
 	script := filepath.Join(p.dir, fmt.Sprintf("debit-%d.sql", accounts))
 	p.b.check(os.WriteFile(script, fmt.Appendf(nil, postgresDebit, accounts), 0o644))
 	return func() time.Duration {
-		out := p.command("pgbench", "-h", p.dir, "-U", "postgres", "-n", "-M", "prepared", "-f", script, "-c", strconv.Itoa(connections),
+		cmd := p.program("pgbench", "-h", p.dir, "-U", "postgres", "-n", "-M", "prepared", "-f", script, "-c", strconv.Itoa(connections),
 			"-j", "2", "-t", strconv.Itoa(each), "bench")
+		spent.begin()
+		out := p.output(cmd)
+		spent.end(usedBy(cmd.ProcessState), connections*each)
 		found := tpsPattern.FindStringSubmatch(out)
 		if found == nil || !strings.Contains(out, "number of failed transactions: 0 ") {
 			p.b.Fatalf("pgbench:\n%s", out)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,11 @@ const startTime = 30 * time.Second
 // start runs a program until the section ends, and returns once ready is true of a line on its standard error.
 func (b *bench) start(cmd *exec.Cmd, ready func(line string) bool) {
 	out, err := cmd.StderrPipe()
+	b.startTelling(cmd, out, err, ready)
+}
+
+// startTelling is start for a program that tells on out, a pipe of cmd that could be made if err is nil.
+func (b *bench) startTelling(cmd *exec.Cmd, out io.Reader, err error, ready func(line string) bool) {
 	b.check(err)
 	b.check(cmd.Start())
 	lines := &tail{}
@@ -70,7 +76,10 @@ func (t *tail) String() string {
 }
 
 // controlPlane is a process of the control plane.
-type controlPlane struct{ gate, token string }
+type controlPlane struct {
+	gate, token string
+	pid         int
+}
 
 // controlPlane serves the database at path; nobody else does.
 func (b *bench) controlPlane(program, path string, flags ...string) controlPlane {
@@ -85,6 +94,7 @@ func (b *bench) controlPlane(program, path string, flags ...string) controlPlane
 		}
 		return strings.HasSuffix(line, "msg=ready")
 	})
+	cp.pid = cmd.Process.Pid
 	if cp.gate == "" {
 		b.Fatalf("the control plane has not told where its gate listener is")
 	}
@@ -100,7 +110,27 @@ func (b *bench) copyFile(from, to string) string {
 }
 
 // post is a whole request of a gate.
-func (cp controlPlane) post(path, body string) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: tollgate\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
+func (cp controlPlane) post(path, body string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: tollgate\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
 		"Content-Length: %d\r\n\r\n%s", path, cp.token, len(body), body)
+}
+
+// processTime is what this process has used of the processors.
+func processTime() time.Duration {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used) // it knows itself
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// timeOf is what another process has used of the processors, where Linux tells it; else 0.
+func timeOf(pid int) time.Duration {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	var sum time.Duration
+	for _, path := range threads {
+		text, _ := os.ReadFile(path) // a thread that has ended since has told nothing
+		var ran time.Duration
+		_, _ = fmt.Sscan(string(text), &ran)
+		sum += ran
+	}
+	return sum
 }

@@ -167,6 +167,30 @@ func TestBenchReports(t *testing.T) {
 	}
 }
 
+// A table can hold its ways against several of them, each with goals of its own.
+func TestTableOfSeveralBaselines(t *testing.T) {
+	t.Parallel()
+	tb := table{
+		title: "work", unit: unit{"jobs/s", 0}, perSecond: true, rounds: 1, baseline: "plain",
+		more: []column{{"half", map[string]*goal{"slow": atLeast(0.9).but("waiting")}}},
+		ways: []way{{name: "plain"}, {name: "half"}, {name: "slow", goal: atLeast(0.25)}},
+	}
+	got := tb.markdown(map[string][]float64{"plain": {1e6}, "half": {2e6}, "slow": {4e6}})
+	want := `| work | jobs/s | ÷ plain | goal | ÷ half | goal |
+|---|---|---|---|---|---|
+| plain | 1000 (1000–1000) | 1.00 (1.00–1.00) |  | 2.00 (2.00–2.00) |  |
+| half | 500 (500–500) | 0.500 (0.500–0.500) |  | 1.00 (1.00–1.00) |  |
+| slow | 250 (250–250) | 0.250 (0.250–0.250) | ≥ 0.25 ×: met | 0.500 (0.500–0.500) | ≥ 0.9 ×: **goal missed** |
+
+1 rounds.
+
+slow: what dominates is waiting.
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestUnknownSection(t *testing.T) {
 	t.Parallel()
 	if err := run("nothing", "", "", "", 0); err == nil || !strings.Contains(err.Error(), "requests") {
