@@ -164,7 +164,7 @@ func (l *Leases) changeID(h api.Change) (uint64, bool) {
 func (l *Leases) applyBatch() {
 	c := &l.changes
 	for place := range l.leaseTop {
-		e := &l.leases[place]
+		e := l.leases.at(place)
 		if !e.open || !e.live {
 			continue
 		}
@@ -183,7 +183,7 @@ func (l *Leases) applyBatch() {
 // stopAll stops every lease and forgets every denial.
 func (l *Leases) stopAll() {
 	for place := range l.leaseTop {
-		if l.leases[place].open {
+		if l.leases.at(place).open {
 			l.stop(place)
 		}
 	}

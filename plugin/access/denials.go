@@ -5,7 +5,9 @@ import "github.com/tollgate/tollgate/controlplane/api"
 // denials are what the control plane has refused lately, by credential. They are a table of their own, so that no flood
 // of unknown keys displaces a lease; the oldest makes room for the next.
 type denials struct {
+	// all grows to most, and then begins again at next.
 	all   []denial
+	most  int
 	byTag tagIndex
 	next  int
 }
@@ -31,7 +33,7 @@ var deniedVerdicts = [...]api.Verdict{api.UnknownKey, api.KeyPairMismatch, api.I
 // noCredits is the number of api.InsufficientCredits.
 const noCredits = uint8(len(deniedVerdicts) - 1)
 
-func newDenials(n int) denials { return denials{all: make([]denial, n), byTag: newTagIndex(n)} }
+func newDenials(n int) denials { return denials{most: n, byTag: newTagIndex()} }
 
 // add remembers d in place of what was known of its credential.
 func (s *denials) add(d denial) {
@@ -39,8 +41,11 @@ func (s *denials) add(d denial) {
 		s.all[i] = d
 		return
 	}
+	if len(s.all) < s.most {
+		s.all = append(s.all, denial{})
+	}
 	i := s.next
-	s.next = (s.next + 1) % len(s.all)
+	s.next = (s.next + 1) % s.most
 	if o := &s.all[i]; o.span > 0 {
 		s.byTag.remove(o.tag)
 	}

@@ -60,7 +60,7 @@ func newFlights(m Limits) flights {
 	return flights{
 		all:    make([]flight, m.Flights),
 		free:   newFreeList(m.Flights),
-		byTag:  newTagIndex(m.Flights),
+		byTag:  newTagIndex(),
 		budget: newBudget(m.UnknownPerSecond, m.UnknownBurst),
 	}
 }
@@ -131,7 +131,7 @@ func (l *Leases) ask(t Tag, cost int64, strict bool, now Instant) Asking {
 	s.byTag.put(t, i)
 	var n *entry
 	if known >= 0 {
-		n = &l.entries[known]
+		n = l.entries.at(known)
 		n.asked = true
 	}
 	w.want = l.want(n, cost, now)
@@ -157,7 +157,7 @@ func (l *Leases) want(n *entry, cost int64, now Instant) int64 {
 func (l *Leases) demand(n *entry, now Instant) int64 {
 	spent, since, ttl := n.spent, n.since, n.ttl
 	if n.lease != 0 {
-		if e := &l.leases[n.lease-1]; e.paid {
+		if e := l.leases.at(n.lease - 1); e.paid {
 			spent, since, ttl = e.used+e.held, e.installed, e.ttl
 		}
 	}
@@ -204,7 +204,7 @@ func (l *Leases) land(i int32, refund bool) {
 	s.leasing--
 	s.byTag.remove(w.tag)
 	if n := l.byTag.find(w.tag); n >= 0 {
-		l.entries[n].asked = false
+		l.entries.at(n).asked = false
 	}
 }
 
@@ -222,7 +222,7 @@ func (l *Leases) undecided(t Tag, now Instant) {
 	if i < 0 {
 		return
 	}
-	n := &l.entries[i]
+	n := l.entries.at(i)
 	wait := int64(retryFirst) << n.failures
 	n.failures = min(n.failures+1, retryDoublings)
 	n.retryAt = now.Mono + wait/2 + int64(t.hi%uint64(wait/2))

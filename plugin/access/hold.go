@@ -25,9 +25,10 @@ func (l *Leases) hold(lease int32, amount int64, now Instant) Hold {
 		return Hold{}
 	}
 	l.holdTop = max(l.holdTop, i+1)
-	h := &l.holds[i]
+	l.holds.reserve(i)
+	h := l.holds.at(i)
 	*h = hold{lease: l.ref(lease), amount: amount, since: now.Mono, gen: h.gen + 1, open: true}
-	l.leases[lease].held += amount
+	l.leases.at(lease).held += amount
 	l.counts.Holds++
 	return Hold{i + 1, h.gen}
 }
@@ -36,17 +37,17 @@ func (l *Leases) hold(lease int32, amount int64, now Instant) Hold {
 // held. Only the first Settle of a hold does anything, and none after the sweep has settled it. A lease that has
 // ended meanwhile is charged all the same.
 func (l *Leases) Settle(h Hold, charge int64) {
-	if h.place <= 0 || int(h.place) > len(l.holds) {
+	if h.place <= 0 || h.place > l.holdTop {
 		return
 	}
-	if o := &l.holds[h.place-1]; o.open && o.gen == h.gen {
+	if o := l.holds.at(h.place - 1); o.open && o.gen == h.gen {
 		l.settle(h.place-1, charge)
 	}
 }
 
 // settle ends the open hold i.
 func (l *Leases) settle(i int32, charge int64) {
-	h := &l.holds[i]
+	h := l.holds.at(i)
 	h.open = false
 	l.holdFree.give(i)
 	l.counts.Holds--

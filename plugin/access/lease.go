@@ -69,8 +69,6 @@ type lease struct {
 	cursor int64
 	// Hashes of the ids, by which changes find it. Project is 0 if there is none.
 	account, project, key uint64
-	// tag is the lease id's in the index.
-	tag Tag
 	// final is the first Round in which it was reported final, 0 if none.
 	final Round
 }
@@ -80,7 +78,6 @@ func (e *lease) left() int64 { return e.credits - e.used - e.held }
 
 // entry is a credential that was granted a lease.
 type entry struct {
-	tag Tag
 	// lease is the current one, 0 if none, else one more than the index.
 	lease int32
 	// recent: it was used since the hand that looks for somebody to evict came by.

@@ -1,9 +1,9 @@
 package access
 
-// Limits bound what Leases keep; zero fields mean the default. Everything is allocated at once, about 650 bytes for
-// each of Keys.
+// Limits bound what Leases keep; zero fields mean the default. What is kept of a credential is allocated when its first
+// lease comes, about 460 bytes, and used for others when it is gone.
 type Limits struct {
-	// Keys is how many credentials can have a lease at a time, 16,384 by default. One that was not used lately makes room
+	// Keys is how many credentials can have a lease at a time, 131,072 by default. One that was not used lately makes room
 	// for the next.
 	Keys int
 	// Flights is how many acquires can be under way at a time, 1,024 by default.
@@ -19,13 +19,17 @@ type Limits struct {
 	Slab int64
 }
 
+// places is how many leases there can be: one for each credential, one for each acquire under way, and others that wait
+// to be closed.
+func (m Limits) places() int { return m.Keys + m.Keys/8 + m.Flights }
+
 func (m Limits) orDefault() Limits {
 	set := func(n *int, value int) {
 		if *n <= 0 {
 			*n = value
 		}
 	}
-	set(&m.Keys, 16_384)
+	set(&m.Keys, 131_072)
 	set(&m.Flights, 1_024)
 	set(&m.Holds, 32_768)
 	set(&m.Denials, 4_096)
@@ -39,7 +43,8 @@ func (m Limits) orDefault() Limits {
 
 // Leases are the credits that one VM holds, and all that it knows by itself of credentials: who is calling, what was
 // denied lately, and what the control plane was asked and not yet answered. It is for one goroutine, reads no clock
-// and holds no pointers that the collector would follow. Admit, AdmitHeld, Settle, Identity and Tag allocate nothing.
+// and holds no pointers that the collector would follow. Admit, AdmitHeld, Settle, Identity and Tag allocate nothing, but
+// that AdmitHeld makes room when more holds are open than ever before.
 //
 // # What is promised?
 //
@@ -56,12 +61,12 @@ type Leases struct {
 	limits Limits
 	key    sipKey
 
-	entries     []entry
+	entries     blocks[entry]
 	entryFree   freeList
 	byTag       tagIndex
 	hand        int32
-	leases      []lease
-	ids         []leaseIDs
+	leases      blocks[lease]
+	ids         blocks[leaseIDs]
 	leaseFree   freeList
 	byID        tagIndex
 	leaseTop    int32
@@ -70,7 +75,7 @@ type Leases struct {
 	// round is the newest sync, heard the newest of those that were answered.
 	round, heard Round
 
-	holds      []hold
+	holds      blocks[hold]
 	holdFree   freeList
 	holdTop    int32
 	sweepHolds int32
@@ -99,18 +104,13 @@ type Counts struct {
 // NewLeases returns Leases that know nothing. The seed is random, made for this VM and kept nowhere else.
 func NewLeases(limits Limits, seed [16]byte) *Leases {
 	m := limits.orDefault()
-	places := m.Keys + m.Keys/8 + m.Flights
 	return &Leases{
 		limits:    m,
 		key:       newSipKey(seed),
-		entries:   make([]entry, m.Keys),
 		entryFree: newFreeList(m.Keys),
-		byTag:     newTagIndex(m.Keys),
-		leases:    make([]lease, places),
-		ids:       make([]leaseIDs, places),
-		leaseFree: newFreeList(places),
-		byID:      newTagIndex(places),
-		holds:     make([]hold, m.Holds),
+		byTag:     newTagIndex(),
+		leaseFree: newFreeList(m.places()),
+		byID:      newTagIndex(),
 		holdFree:  newFreeList(m.Holds),
 		flights:   newFlights(m),
 		denials:   newDenials(m.Denials),
@@ -145,33 +145,33 @@ func (l *Leases) Identity(r LeaseRef) (Identity, bool) {
 	if e == nil {
 		return Identity{}, false
 	}
-	ids := &l.ids[r.place-1]
+	ids := l.ids.at(r.place - 1)
 	return Identity{ids.account.alias(), ids.project.alias(), ids.key.alias()}, true
 }
 
 // lease returns the lease that r points to, or nil.
 func (l *Leases) lease(r LeaseRef) *lease {
-	if r.place <= 0 || int(r.place) > len(l.leases) {
+	if r.place <= 0 || r.place > l.leaseTop {
 		return nil
 	}
-	e := &l.leases[r.place-1]
+	e := l.leases.at(r.place - 1)
 	if !e.open || e.gen != r.gen {
 		return nil
 	}
 	return e
 }
 
-func (l *Leases) ref(place int32) LeaseRef { return LeaseRef{place + 1, l.leases[place].gen} }
+func (l *Leases) ref(place int32) LeaseRef { return LeaseRef{place + 1, l.leases.at(place).gen} }
 
 // stop ends the use of a lease for good. What it had used stays with its credential as experience.
 func (l *Leases) stop(place int32) {
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	if !e.live {
 		return
 	}
 	e.live = false
 	if e.entry != 0 {
-		n := &l.entries[e.entry-1]
+		n := l.entries.at(e.entry - 1)
 		n.lease, n.spent, n.since, n.ttl = 0, e.used+e.held, e.installed, e.ttl
 	}
 	if e.paid {
@@ -182,7 +182,7 @@ func (l *Leases) stop(place int32) {
 
 // ended does what is due after a lease was stopped or a hold of it settled.
 func (l *Leases) ended(place int32) {
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	switch {
 	case e.live:
 	case e.paid:
@@ -194,7 +194,7 @@ func (l *Leases) ended(place int32) {
 
 // forget frees the place of a stopped lease.
 func (l *Leases) forget(place int32) {
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	e.open = false
 	e.gen++
 	if !e.paid {
@@ -206,7 +206,7 @@ func (l *Leases) forget(place int32) {
 	l.counts.Final--
 	l.counts.Credits -= e.credits - e.used
 	l.counts.Unsettled += e.used - e.acked
-	l.byID.remove(e.tag)
+	l.byID.remove(l.byID.tag(place))
 	if !e.queued {
 		l.leaseFree.give(place)
 	}

@@ -39,7 +39,7 @@ func (l *Leases) Admit(t Tag, cost int64, now Instant) Admission {
 	if a.Standing != Admitted {
 		return a
 	}
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	e.used += cost
 	l.counts.Credits -= cost
 	if cost > 0 {
@@ -72,13 +72,13 @@ func (l *Leases) admit(t Tag, cost int64, now Instant) (int32, Admission) {
 		return 0, Admission{}
 	}
 	i := l.byTag.find(t)
-	if i < 0 || l.entries[i].lease == 0 {
+	if i < 0 || l.entries.at(i).lease == 0 {
 		return 0, l.unadmitted(t, cost, now)
 	}
-	n := &l.entries[i]
+	n := l.entries.at(i)
 	n.recent = true
 	place := n.lease - 1
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	if !now.within(e.sent, e.ttl) {
 		l.stop(place)
 		return 0, l.unadmitted(t, cost, now)
@@ -101,7 +101,7 @@ func (l *Leases) unadmitted(t Tag, cost int64, now Instant) Admission {
 
 // admitted completes the outcome of a request whose price was taken or held.
 func (l *Leases) admitted(place int32, cost int64, now Instant, a *Admission) {
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	a.Remaining = e.available + e.left()
 	taken := e.used + e.held
 	// The first request of a lease proves no demand: a lease of one request is not renewed ahead.
@@ -109,6 +109,6 @@ func (l *Leases) admitted(place int32, cost int64, now Instant, a *Admission) {
 	if !soon || e.paid != (cost > 0) {
 		return
 	}
-	n := &l.entries[e.entry-1]
+	n := l.entries.at(e.entry - 1)
 	a.Renew = !n.asked && now.Mono >= n.retryAt
 }

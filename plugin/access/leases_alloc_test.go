@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"unsafe"
 
 	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
@@ -63,9 +64,48 @@ func pointerIn(t reflect.Type) string {
 	return t.String()
 }
 
-// benchTable has n live leases.
-func benchTable(b *testing.B, n int) (*Leases, []Tag) {
-	l := NewLeases(Limits{Keys: n, UnknownBurst: n + 1}, [16]byte{3})
+// size is what b takes of the heap.
+func (b *blocks[T]) size() int {
+	var block [1 << blockBits]T
+	return len(b.all) * int(unsafe.Sizeof(block))
+}
+
+func (x *tagIndex) size() int { return len(x.slots)*int(unsafe.Sizeof(tagSlot{})) + x.tags.size() }
+
+// size is what l takes of the heap.
+func (l *Leases) size() int {
+	return int(unsafe.Sizeof(*l)) + l.entries.size() + l.leases.size() + l.ids.size() + l.holds.size() + l.byTag.size() + l.byID.size() +
+		4*(cap(l.entryFree.next)+cap(l.leaseFree.next)+cap(l.holdFree.next)) +
+		len(l.flights.all)*int(unsafe.Sizeof(flight{})) + l.flights.byTag.size() +
+		cap(l.denials.all)*int(unsafe.Sizeof(denial{})) + l.denials.byTag.size()
+}
+
+// A VM pays for the keys that it has seen, not for those that it may come to see; and it may come to see 131,072.
+func TestTableGrows(t *testing.T) {
+	small, _ := filledTable(t, Limits{}, 1)
+	if n := small.size(); n > 400<<10 {
+		t.Errorf("a table of one lease takes %d bytes", n)
+	}
+	const keys = 131_072
+	full, tags := filledTable(t, Limits{}, keys)
+	each := (full.size() - small.size()) / keys
+	t.Logf("one lease: %d bytes; %d leases: %d bytes, %d each", small.size(), keys, full.size(), each)
+	if each > 480 {
+		t.Errorf("%d bytes for each of %d leases", each, keys)
+	}
+	if c := full.Counts(); c.Evicted != 0 || c.Leases != keys {
+		t.Errorf("counts %+v, want every lease there", c)
+	}
+	if n := testing.AllocsPerRun(1_000, func() { full.Admit(tags[keys-1], 1, at(1)) }); n != 0 {
+		t.Errorf("%v allocations for a request in the full table", n)
+	}
+}
+
+// filledTable has n live leases.
+func filledTable(t testing.TB, m Limits, n int) (*Leases, []Tag) {
+	t.Helper()
+	m.UnknownBurst = n + 1
+	l := NewLeases(m, [16]byte{3})
 	tags := make([]Tag, n)
 	for i := range tags {
 		tags[i] = l.Tag(0, fmt.Sprint("credential", i), "")
@@ -74,7 +114,7 @@ func benchTable(b *testing.B, n int) (*Leases, []Tag) {
 			ID: fmt.Sprint("lease_", i), Credits: a.Want, TTLMillis: api.MaxTTLMillis,
 			Account: fmt.Sprint("acct_", i), Key: fmt.Sprint("key_", i)}}, at(0))
 		if o.Result != Installed {
-			b.Fatalf("%+v: %+v", a, o)
+			t.Fatalf("%+v: %+v", a, o)
 		}
 	}
 	return l, tags
@@ -99,7 +139,7 @@ func BenchmarkDigest(b *testing.B) {
 func BenchmarkAdmit(b *testing.B) {
 	for _, n := range []int{1, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			l, tags := benchTable(b, n)
+			l, tags := filledTable(b, Limits{Keys: n}, n)
 			i := 0
 			for b.Loop() {
 				if i++; i == len(tags) {
@@ -114,7 +154,7 @@ func BenchmarkAdmit(b *testing.B) {
 }
 
 func BenchmarkAdmitHeldAndSettle(b *testing.B) {
-	l, tags := benchTable(b, 10_000)
+	l, tags := filledTable(b, Limits{Keys: 10_000}, 10_000)
 	i := 0
 	for b.Loop() {
 		if i++; i == len(tags) {
@@ -125,7 +165,7 @@ func BenchmarkAdmitHeldAndSettle(b *testing.B) {
 }
 
 func BenchmarkIdentity(b *testing.B) {
-	l, tags := benchTable(b, 10_000)
+	l, tags := filledTable(b, Limits{Keys: 10_000}, 10_000)
 	ref := l.Admit(tags[0], 1, at(1)).Lease
 	for b.Loop() {
 		l.Identity(ref)
@@ -142,7 +182,7 @@ func BenchmarkUsage(b *testing.B) {
 
 // A sync with as much to say as fits, of 100,000 leases, and as many changes as a reply can bring.
 func BenchmarkSync(b *testing.B) {
-	l, tags := benchTable(b, 100_000)
+	l, tags := filledTable(b, Limits{Keys: 100_000}, 100_000)
 	reply := &api.SyncReply{}
 	for i := range api.MaxSyncChanges {
 		reply.Changes = append(reply.Changes, api.Change{Kind: api.ChangeCredits, ID: fmt.Sprint("acct_x", i)})

@@ -92,7 +92,7 @@ func (l *Leases) granted(w *flight, reply *api.AcquireReply, now Instant) Outcom
 		return Outcome{Result: Paid}
 	}
 	place := l.add(w, reply, now)
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	if reply.Epoch < l.changes.epoch || l.changes.since(e.cursor, e.ids()) || !now.within(e.sent, e.ttl) {
 		l.stop(place)
 		return Outcome{Result: Outdated}
@@ -100,7 +100,7 @@ func (l *Leases) granted(w *flight, reply *api.AcquireReply, now Instant) Outcom
 	i := l.entry(w.tag)
 	l.denials.forget(w.tag)
 	l.attach(i, place, now)
-	n := &l.entries[i]
+	n := l.entries.at(i)
 	n.failures, n.retryAt = 0, 0
 	if e.paid {
 		n.slab = min(2*e.credits, l.limits.Slab)
@@ -110,9 +110,9 @@ func (l *Leases) granted(w *flight, reply *api.AcquireReply, now Instant) Outcom
 
 // attach makes a lease the current one of entry i. An identity does not displace live credits.
 func (l *Leases) attach(i, place int32, now Instant) {
-	n, e := &l.entries[i], &l.leases[place]
+	n, e := l.entries.at(i), l.leases.at(place)
 	if n.lease != 0 {
-		if o := &l.leases[n.lease-1]; o.paid && !e.paid && now.within(o.sent, o.ttl) {
+		if o := l.leases.at(n.lease - 1); o.paid && !e.paid && now.within(o.sent, o.ttl) {
 			l.stop(place)
 			return
 		}
@@ -131,7 +131,7 @@ func (l *Leases) denied(w *flight, reply *api.AcquireReply, now Instant) Outcome
 		d.cost = w.cost
 		if reply.Lease != nil {
 			place = l.add(w, reply, now)
-			d.account = l.leases[place].account
+			d.account = l.leases.at(place).account
 		}
 	}
 	if reply.Epoch != 0 && reply.Epoch < l.changes.epoch || l.outdated(&d, place) {
@@ -147,7 +147,7 @@ func (l *Leases) denied(w *flight, reply *api.AcquireReply, now Instant) Outcome
 		l.attach(l.entry(w.tag), place, now)
 	}
 	if i := l.byTag.find(w.tag); i >= 0 {
-		n := &l.entries[i]
+		n := l.entries.at(i)
 		n.failures, n.retryAt = 0, now.Mono+max(d.span, retryFirst)
 		n.slab = 1
 		if reply.Verdict != api.InsufficientCredits && n.lease != 0 {
@@ -163,7 +163,7 @@ func (l *Leases) outdated(d *denial, place int32) bool {
 	if place < 0 {
 		return !l.changes.covers(d)
 	}
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	return l.changes.since(d.cursor, append(e.ids(), e.account^saltCredits))
 }
 
@@ -171,8 +171,10 @@ func (l *Leases) outdated(d *denial, place int32) bool {
 func (l *Leases) add(w *flight, reply *api.AcquireReply, now Instant) int32 {
 	g := reply.Lease
 	place := l.leaseFree.take()
+	l.leases.reserve(place)
+	l.ids.reserve(place)
 	l.leaseTop = max(l.leaseTop, place+1)
-	e, ids := &l.leases[place], &l.ids[place]
+	e, ids := l.leases.at(place), l.ids.at(place)
 	ids.lease.set(g.ID)
 	ids.account.set(g.Account)
 	ids.project.set(g.Project)
@@ -188,8 +190,7 @@ func (l *Leases) add(w *flight, reply *api.AcquireReply, now Instant) int32 {
 		l.counts.Identities++
 		return place
 	}
-	e.tag = l.key.id(g.ID)
-	l.byID.put(e.tag, place)
+	l.byID.put(l.key.id(g.ID), place)
 	l.counts.Leases++
 	l.counts.Credits += g.Credits
 	return place
@@ -223,26 +224,27 @@ func (l *Leases) entry(t Tag) int32 {
 	}
 	i = l.entryFree.take()
 	l.byTag.put(t, i)
-	l.entries[i] = entry{tag: t, recent: true, asked: l.flights.byTag.find(t) >= 0}
+	l.entries.reserve(i)
+	*l.entries.at(i) = entry{recent: true, asked: l.flights.byTag.find(t) >= 0}
 	return i
 }
 
 // evict frees the first entry after the hand that was not used since the hand came by last, and is not asked for.
 func (l *Leases) evict() {
-	size := int32(len(l.entries))
+	size := int32(l.limits.Keys)
 	for range 2 * size {
 		l.hand = (l.hand + 1) % size
-		n := &l.entries[l.hand]
+		n := l.entries.at(l.hand)
 		if !n.recent && !n.asked {
 			break
 		}
 		n.recent = false
 	}
-	n := &l.entries[l.hand]
+	n := l.entries.at(l.hand)
 	if n.lease != 0 {
 		l.stop(n.lease - 1)
 	}
-	l.byTag.remove(n.tag)
+	l.byTag.remove(l.byTag.tag(l.hand))
 	l.entryFree.give(l.hand)
 	l.counts.Evicted++
 }

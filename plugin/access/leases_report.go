@@ -18,7 +18,7 @@ type reportQueue struct {
 
 // report puts a lease into the queue, if it is not in it.
 func (l *Leases) report(place int32) {
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	if e.queued {
 		return
 	}
@@ -27,7 +27,7 @@ func (l *Leases) report(place int32) {
 	if q.tail == 0 {
 		q.head = place + 1
 	} else {
-		l.leases[q.tail-1].nextReport = place + 1
+		l.leases.at(q.tail - 1).nextReport = place + 1
 	}
 	q.tail = place + 1
 	q.n++
@@ -37,7 +37,7 @@ func (l *Leases) report(place int32) {
 func (l *Leases) reported() int32 {
 	q := &l.reports
 	place := q.head - 1
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	q.head = e.nextReport
 	if q.head == 0 {
 		q.tail = 0
@@ -58,7 +58,7 @@ func (l *Leases) Reports(dst []api.LeaseReport, most int, now Instant) (reports 
 			return dst, l.round, true
 		}
 		place := l.reported()
-		e := &l.leases[place]
+		e := l.leases.at(place)
 		if !e.open {
 			l.leaseFree.give(place)
 			continue
@@ -73,7 +73,7 @@ func (l *Leases) Reports(dst []api.LeaseReport, most int, now Instant) (reports 
 		if final && e.final == 0 {
 			e.final = l.round
 		}
-		id := strings.Clone(l.ids[place].lease.alias())
+		id := strings.Clone(l.ids.at(place).lease.alias())
 		dst = append(dst, api.LeaseReport{Lease: id, Used: e.used, Final: final})
 		room--
 		l.report(place)
@@ -107,7 +107,7 @@ func (l *Leases) acked(r Round, ack *api.LeaseAck) {
 	if place < 0 {
 		return
 	}
-	e := &l.leases[place]
+	e := l.leases.at(place)
 	if ack.Used > e.acked && ack.Used <= e.used {
 		e.acked = ack.Used
 	}

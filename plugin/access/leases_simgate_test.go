@@ -75,10 +75,10 @@ func (s *sim) model(op *simOp, r *api.AcquireReply) *model {
 // add has the model follow a lease, if it became the current one.
 func (s *sim) add(op *simOp, r *api.AcquireReply) {
 	i := s.l.byTag.find(s.tag(op.cred))
-	if i < 0 || s.l.entries[i].lease == 0 {
+	if i < 0 || s.l.entries.at(i).lease == 0 {
 		s.t.Fatal("nothing was installed")
 	}
-	ref := s.l.ref(s.l.entries[i].lease - 1)
+	ref := s.l.ref(s.l.entries.at(i).lease - 1)
 	if s.byRef[ref] != nil {
 		if r.Lease.ID != "" {
 			s.t.Fatal("a lease with credits was not installed")
@@ -213,7 +213,7 @@ func (s *sim) finish() {
 		s.t.Errorf("counts %+v, %d flights; want nothing left", c, s.l.flights.leasing)
 	}
 	s.l.Reports(nil, 1, s.now())
-	if free := s.l.leaseFree.free; free != len(s.l.leases) {
-		s.t.Errorf("%d of %d places are free at the end", free, len(s.l.leases))
+	if free := s.l.leaseFree.free; free != s.l.limits.places() {
+		s.t.Errorf("%d of %d places are free at the end", free, s.l.limits.places())
 	}
 }

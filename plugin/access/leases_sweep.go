@@ -10,14 +10,14 @@ func (l *Leases) Sweep(now Instant) {
 	for range min(sweepStep, l.leaseTop) {
 		place := l.sweepLeases % l.leaseTop
 		l.sweepLeases = place + 1
-		if e := &l.leases[place]; e.open && e.live && !now.within(e.sent, e.ttl) {
+		if e := l.leases.at(place); e.open && e.live && !now.within(e.sent, e.ttl) {
 			l.stop(place)
 		}
 	}
 	for range min(sweepStep, l.holdTop) {
 		i := l.sweepHolds % l.holdTop
 		l.sweepHolds = i + 1
-		if h := &l.holds[i]; h.open && now.Mono-h.since > maxHold {
+		if h := l.holds.at(i); h.open && now.Mono-h.since > maxHold {
 			l.counts.Abandoned++
 			l.settle(i, h.amount)
 		}

@@ -78,15 +78,18 @@ func TestTagIndexAgainstMap(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		const room = 20
-		x, want := newTagIndex(room), map[Tag]int32{}
+		x, want, free := newTagIndex(), map[Tag]int32{}, newFreeList(room)
 		for range 3_000 {
 			// Few values of lo, so that runs are long and wrap around.
 			tag := Tag{lo: rng.Uint64N(4) * 21, hi: rng.Uint64N(12)}
-			if _, known := want[tag]; rng.IntN(2) == 0 {
+			if element, known := want[tag]; rng.IntN(2) == 0 {
 				x.remove(tag)
+				if known {
+					free.give(element)
+				}
 				delete(want, tag)
-			} else if known || len(want) < room {
-				element := rng.Int32N(100)
+			} else if !known && len(want) < room {
+				element := free.take()
 				x.put(tag, element)
 				want[tag] = element
 			}

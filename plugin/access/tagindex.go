@@ -1,59 +1,89 @@
 package access
 
-import "math/bits"
-
-// tagIndex finds elements of a preallocated array by tag: open addressing with linear probing, at most half full, so
-// that it never grows. It holds no pointers: the collector does not scan it.
+// tagIndex finds the elements of an array by tag: open addressing with linear probing, at most half full. It grows in
+// put alone, and holds no pointers that the collector would follow for each element.
 type tagIndex struct {
 	slots []tagSlot
-	mask  uint64
+	mask  uint32
+	n     int
+	// tags are those of the elements.
+	tags blocks[Tag]
 }
 
-// tagSlot is empty if ref is 0; otherwise ref is one more than the element.
+// tagSlot is empty if ref is 0; otherwise ref is one more than the element, and check a part of its tag, from which its
+// home follows too.
 type tagSlot struct {
-	tag Tag
-	ref int32
+	check uint32
+	ref   int32
 }
 
-// newTagIndex returns an index with room for n elements.
-func newTagIndex(n int) tagIndex {
-	size := 1 << bits.Len(uint(max(2*n-1, 1)))
-	return tagIndex{slots: make([]tagSlot, size), mask: uint64(size - 1)}
+// firstSlots is how many slots an index begins with.
+const firstSlots = 16
+
+func newTagIndex() tagIndex {
+	return tagIndex{slots: make([]tagSlot, firstSlots), mask: firstSlots - 1}
+}
+
+// slot returns the slot of t, or the empty one where it is to be put.
+func (x *tagIndex) slot(t Tag) *tagSlot {
+	check := uint32(t.lo)
+	for i := check & x.mask; ; i = (i + 1) & x.mask {
+		s := &x.slots[i]
+		if s.ref == 0 || s.check == check && *x.tags.at(s.ref - 1) == t {
+			return s
+		}
+	}
 }
 
 // find returns the element of t, or -1.
-func (x *tagIndex) find(t Tag) int32 {
-	for i := t.lo & x.mask; ; i = (i + 1) & x.mask {
-		s := &x.slots[i]
-		if s.ref == 0 {
-			return -1
-		}
-		if s.tag == t {
-			return s.ref - 1
-		}
+func (x *tagIndex) find(t Tag) int32 { return x.slot(t).ref - 1 }
+
+// tag is the tag of an element that was put.
+func (x *tagIndex) tag(element int32) Tag { return *x.tags.at(element) }
+
+// put makes element, which has no tag, the one of t, which has no element.
+func (x *tagIndex) put(t Tag, element int32) {
+	if x.n++; 2*x.n > len(x.slots) {
+		x.grow()
 	}
+	x.tags.reserve(element)
+	*x.tags.at(element) = t
+	*x.slot(t) = tagSlot{uint32(t.lo), element + 1}
 }
 
-// put makes element the one of t.
-func (x *tagIndex) put(t Tag, element int32) {
-	i := t.lo & x.mask
-	for x.slots[i].ref != 0 && x.slots[i].tag != t {
-		i = (i + 1) & x.mask
+// grow doubles the slots.
+func (x *tagIndex) grow() {
+	old := x.slots
+	x.slots = make([]tagSlot, 2*len(old))
+	x.mask = uint32(len(x.slots) - 1)
+	for _, s := range old {
+		if s.ref == 0 {
+			continue
+		}
+		i := s.check & x.mask
+		for x.slots[i].ref != 0 {
+			i = (i + 1) & x.mask
+		}
+		x.slots[i] = s
 	}
-	x.slots[i] = tagSlot{t, element + 1}
 }
 
 // remove forgets t, if it is known. Later elements of the same run move up, so that none is lost behind a gap.
 func (x *tagIndex) remove(t Tag) {
-	i := t.lo & x.mask
-	for x.slots[i].tag != t || x.slots[i].ref == 0 {
-		if x.slots[i].ref == 0 {
+	i := uint32(t.lo) & x.mask
+	for {
+		s := x.slots[i]
+		if s.ref == 0 {
 			return
+		}
+		if s.check == uint32(t.lo) && x.tag(s.ref-1) == t {
+			break
 		}
 		i = (i + 1) & x.mask
 	}
+	x.n--
 	for j := (i + 1) & x.mask; x.slots[j].ref != 0; j = (j + 1) & x.mask {
-		home := x.slots[j].tag.lo & x.mask
+		home := x.slots[j].check & x.mask
 		if (j-home)&x.mask >= (j-i)&x.mask {
 			x.slots[i] = x.slots[j]
 			i = j
@@ -63,38 +93,7 @@ func (x *tagIndex) remove(t Tag) {
 }
 
 // clear forgets everything.
-func (x *tagIndex) clear() { clear(x.slots) }
-
-// freeList hands out the elements of a preallocated array, the lowest first as long as none came back.
-type freeList struct {
-	// next holds for each free element the one after it, and head the first; both one more than the element, 0 for none.
-	next []int32
-	head int32
-	free int
-}
-
-func newFreeList(n int) freeList {
-	f := freeList{next: make([]int32, n), head: 1, free: n}
-	for i := range n - 1 {
-		f.next[i] = int32(i + 2)
-	}
-	return f
-}
-
-// take returns a free element, or -1.
-func (f *freeList) take() int32 {
-	if f.free == 0 {
-		return -1
-	}
-	i := f.head - 1
-	f.head = f.next[i]
-	f.free--
-	return i
-}
-
-// give returns an element that was taken.
-func (f *freeList) give(i int32) {
-	f.next[i] = f.head
-	f.head = i + 1
-	f.free++
+func (x *tagIndex) clear() {
+	clear(x.slots)
+	x.n = 0
 }

@@ -2,11 +2,15 @@ package access
 
 import "github.com/tollgate/tollgate/controlplane/api"
 
-// maxUsageRows bounds the rows that one VM keeps.
-const maxUsageRows = 4_096
+// maxUsageRows bounds the rows that one VM keeps; there is room for firstUsageRows before the first is counted.
+const (
+	maxUsageRows   = 4_096
+	firstUsageRows = 64
+)
 
 // Usage sums requests by key, route and conversation until the control plane has counted them. It belongs to one boot,
-// because its batches are numbered from 1 for each boot, and is for one goroutine. Count allocates nothing.
+// because its batches are numbered from 1 for each boot, and is for one goroutine. Count allocates nothing, but for more
+// rows than there ever were.
 type Usage struct {
 	key    sipKey
 	routes []string
@@ -49,7 +53,7 @@ type usageRow struct {
 // NewUsage returns an empty Usage. Routes are the labels of the routes by number, the path or prefix as configured;
 // what the protocol does not take is replaced, and cut to its length. The seed is random and this VM's own.
 func NewUsage(routes []string, seed [16]byte) *Usage {
-	u := &Usage{key: newSipKey(seed), rows: make([]usageRow, maxUsageRows), byTag: newTagIndex(maxUsageRows)}
+	u := &Usage{key: newSipKey(seed), rows: make([]usageRow, firstUsageRows), byTag: newTagIndex()}
 	for _, r := range routes {
 		u.routes = append(u.routes, usageLabel(r))
 	}
@@ -90,7 +94,7 @@ func (u *Usage) row(route int, key string, conversation string) *usageRow {
 	if i := u.byTag.find(tag); i >= 0 {
 		return &u.rows[i]
 	}
-	if u.n == len(u.rows) {
+	if u.n == len(u.rows) && !u.grow() {
 		return nil
 	}
 	i := (u.first + u.n) % len(u.rows)
@@ -101,4 +105,19 @@ func (u *Usage) row(route int, key string, conversation string) *usageRow {
 	row.key.set(key)
 	row.talk = uint8(copy(row.conversation[:], conversation))
 	return row
+}
+
+// grow makes room for twice as many rows, unless there are as many as may be.
+func (u *Usage) grow() bool {
+	if len(u.rows) >= maxUsageRows {
+		return false
+	}
+	rows := make([]usageRow, 2*len(u.rows))
+	u.byTag.clear()
+	for i := range u.n {
+		rows[i] = u.rows[(u.first+i)%len(u.rows)]
+		u.byTag.put(rows[i].tag, int32(i))
+	}
+	u.rows, u.first = rows, 0
+	return true
 }
