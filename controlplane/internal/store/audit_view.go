@@ -30,6 +30,25 @@ func viewProject(p Project) projectView {
 	}
 }
 
+// challengeView leaves out the token: it is no secret, but nothing that anybody has to find here.
+type challengeView struct {
+	Domain    string     `json:"domain"`
+	Method    string     `json:"method"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	CheckedAt *time.Time `json:"checked_at,omitempty"`
+	Outcome   string     `json:"outcome,omitempty"`
+}
+
+func (challengeView) view() {}
+
+// viewChallenge is nil where there is no challenge.
+func viewChallenge(p Project, c *Challenge) view {
+	if c == nil {
+		return nil
+	}
+	return challengeView{Domain: p.Domain, Method: c.Method, ExpiresAt: &c.ExpiresAt, CheckedAt: c.CheckedAt, Outcome: c.Outcome}
+}
+
 type keyView struct {
 	ProjectID   string      `json:"project_id,omitempty"`
 	Scheme      string      `json:"scheme"`

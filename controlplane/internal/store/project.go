@@ -123,8 +123,8 @@ func (s *Store) Projects(ctx context.Context, filter ProjectFilter, page Page) (
 	return projects, more, nil
 }
 
-// UpdateProject changes the named fields, all or none. Another domain is unverified, whatever the old one was. It
-// returns ErrNotFound.
+// UpdateProject changes the named fields, all or none. Another domain is unverified and without challenge, whatever the
+// old one was. It returns ErrNotFound.
 func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) (Project, error) {
 	if err := in.check(); err != nil {
 		return Project{}, fmt.Errorf("update project: %w", err)
@@ -143,6 +143,9 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 			if err := tx.setDomain(&next, DomainUnverified, "", ""); err != nil {
 				return Project{}, err
 			}
+			if err := tx.dropChallenge(id); err != nil {
+				return Project{}, err
+			}
 		}
 		if next == old {
 			return old, nil
@@ -151,7 +154,7 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 	})
 }
 
-// AttestDomain records that actor vouches for a project's domain, whatever its state was. Reason is 1 to
+// AttestDomain records that actor vouches for a project's domain, whatever its state was; it is not looked at again. Reason is 1 to
 // MaxReasonLen bytes, actor 1 to MaxNameLen. It returns ErrNotFound.
 func (s *Store) AttestDomain(ctx context.Context, id, reason, actor string) (Project, error) {
 	return s.judgeDomain(ctx, "domain.attest", id, DomainVerified, reason, actor)
@@ -180,14 +183,24 @@ func (s *Store) judgeDomain(ctx context.Context, action, id string, to DomainSta
 		if err := tx.setDomain(&next, to, reason, actor); err != nil {
 			return Project{}, err
 		}
+		// Whoever withdraws a domain does not mean to have it back by a challenge of before.
+		if to == DomainLapsed {
+			if err := tx.dropChallenge(id); err != nil {
+				return Project{}, err
+			}
+		}
 		return tx.replaceProject(act{action: action, reason: reason}, old, next)
 	})
 }
 
-// setDomain changes p, which its caller records, and tells the gates.
+// setDomain changes p, which its caller records, and tells the gates. No proof outlives it: what was proven before has
+// been withdrawn, replaced by somebody's word, or was of another domain.
 func (tx *writeTx) setDomain(p *Project, to DomainStatus, reason, actor string) error {
 	at := fromMicros(tx.now)
 	p.DomainStatus, p.DomainReason, p.DomainActor, p.DomainChangedAt = to, reason, actor, &at
+	if err := tx.DeleteProof(tx.ctx, p.ID); err != nil {
+		return fmt.Errorf("drop proof: %w", err)
+	}
 	return tx.change(api.ChangeProject, p.ID)
 }
 

@@ -39,6 +39,30 @@ type Change struct {
 	CreatedUs int64
 }
 
+type DomainChallenge struct {
+	ProjectID string
+	Method    string
+	Token     string
+	CreatedUs int64
+	ExpiresUs int64
+	CheckedUs sql.NullInt64
+	Outcome   string
+}
+
+type DomainProof struct {
+	ProjectID string
+	Method    string
+	Token     string
+	ProvenBy  string
+	ProvenUs  int64
+	SeenUs    int64
+	CheckedUs int64
+	Outcome   string
+	Failures  int64
+	FailingUs sql.NullInt64
+	NextUs    int64
+}
+
 type Entry struct {
 	Seq           int64
 	Previous      int64
