@@ -77,10 +77,15 @@ func (w *writer) transact(batch []*job, careful bool) error {
 		}
 		return errors.Join(fmt.Errorf("batch abandoned: %w", err), t.Rollback())
 	}
+	promised, err := tx.keepIDs(&w.ids)
+	if err != nil {
+		return errors.Join(fmt.Errorf("batch abandoned: %w", err), t.Rollback())
+	}
 	start := time.Now()
 	if err := t.Commit(); err != nil {
 		return fmt.Errorf("commit batch: %w", err)
 	}
+	w.ids.until = promised
 	w.stats.committed(len(batch), time.Since(start), &tx.tally)
 	return nil
 }
@@ -118,7 +123,7 @@ type writeTx struct {
 
 func (w *writer) newTx(ctx context.Context, t *sql.Tx) *writeTx {
 	tx := &writeTx{
-		ctx: ctx, tx: t, prepared: w.stmts, newID: w.newID, terms: w.terms, now: w.now().UnixMicro(),
+		ctx: ctx, tx: t, prepared: w.stmts, newID: w.ids.make, terms: w.terms, now: w.now().UnixMicro(),
 		steady: w.steady().UnixMicro(), keys: w.keys.Load(), someone: w.actor, unflushed: newUnflushed(),
 	}
 	tx.Queries = queries.New(&noting{t, tx})

@@ -21,6 +21,8 @@ const (
 const (
 	metaEpoch         = "epoch"
 	metaChangesPruned = "changes_pruned"
+	metaIDs           = "ids"
+	metaLearning      = "learning_us"
 )
 
 // change has the gates told of it, in the transaction that makes it.

@@ -112,6 +112,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		err = s.prepareReads(ctx)
 	}
 	if err == nil {
+		s.writer.ids.until, err = s.queries.Meta(ctx, metaIDs)
+		s.writer.ids.last = s.writer.ids.until
+	}
+	if err == nil {
 		s.writer.stmts, err = prepare(ctx, writes, allStatements()...)
 	}
 	if err != nil {

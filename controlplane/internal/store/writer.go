@@ -30,7 +30,7 @@ type writer struct {
 	terms  LeaseOptions
 	// actor makes the changes whose context names nobody.
 	actor Actor
-	newID func(prefix string) (string, error)
+	ids   ids
 	log   *slog.Logger
 	stats counters
 	// maxBatch bounds the jobs of one transaction.
@@ -58,7 +58,7 @@ type writer struct {
 
 func newWriter(db *sql.DB, opts Options) *writer {
 	return &writer{
-		db: db, now: opts.Now, steady: opts.Steady, terms: opts.Leases, actor: opts.Actor, newID: newID, log: opts.Log,
+		db: db, now: opts.Now, steady: opts.Steady, terms: opts.Leases, actor: opts.Actor, ids: ids{now: opts.Now}, log: opts.Log,
 		maxBatch: maxBatch,
 		dead:     make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
