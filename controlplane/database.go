@@ -57,6 +57,9 @@ func kind(m os.FileMode) string {
 func (d *databaseFlag) open(ctx context.Context, opts store.Options) (*store.Store, error) {
 	opts.Path = d.DB
 	st, err := store.Open(ctx, opts)
+	if errors.Is(err, store.ErrSchemaTooOld) {
+		err = fmt.Errorf("%w; see tollgate migrate --help", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", d.DB, err)
 	}

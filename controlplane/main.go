@@ -22,6 +22,10 @@ type commands struct {
 	Serve  serveCommand  `cmd:"" help:"Serve the admin API, the gates and the operators' pages."`
 	Token  tokenCommand  `cmd:"" help:"Manage the tokens of admins and gates."`
 	Verify verifyCommand `cmd:"" help:"Recompute the books of a database and tell whether they agree."`
+
+	Backup  backupCommand  `cmd:"" help:"Copy a database, beside a running server too, and verify the copy."`
+	Restore restoreCommand `cmd:"" help:"Put a backup in the place of a database."`
+	Migrate migrateCommand `cmd:"" help:"Bring a database to this program's schema, after a backup."`
 }
 
 const description = `Tollgate's control plane: API keys and prepaid credits for HTTP APIs.

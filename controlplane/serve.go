@@ -26,6 +26,9 @@ type serveCommand struct {
 	schemesFlag
 	leaseFlags
 	usageFlags
+	logFlags
+	Migrate    bool   `env:"TOLLGATE_MIGRATE" default:"true" negatable:"" help:"Bring the database to this program's schema before serving, after a backup of it (${default})."`
+	BackupDir  string `env:"TOLLGATE_BACKUP_DIR" placeholder:"DIR" help:"Where POST /v1/backups puts backups; without it there are none by REST."`
 	Listen     string `env:"TOLLGATE_LISTEN" default:"127.0.0.1:8090" placeholder:"ADDR" help:"Where admins are served (${default})."`
 	GateListen string `env:"TOLLGATE_GATE_LISTEN" default:"127.0.0.1:8092" placeholder:"ADDR" help:"Where gates are served (${default})."`
 	OpsListen  string `env:"TOLLGATE_OPS_LISTEN" default:"127.0.0.1:8091" placeholder:"ADDR" help:"Where /healthz, /readyz and /metrics are, without authentication (${default})."`
@@ -67,7 +70,7 @@ func checkAddress(flag, addr string) error {
 
 // Run is called by kong. It returns once the server has stopped and the database is closed.
 func (c *serveCommand) Run() (err error) {
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := c.logger(os.Stderr)
 	// A limit on file sizes is to be met as an error of the write, like any other of the disk.
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -84,7 +87,10 @@ func (c *serveCommand) Run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	st, err := c.open(ctx, store.Options{Leases: c.options(), Log: log})
+	if err := c.upgrade(ctx, log); err != nil {
+		return err
+	}
+	st, err := c.open(ctx, store.Options{Leases: c.options(), Log: log, KeepSchema: true})
 	if err != nil {
 		return err
 	}
@@ -99,6 +105,21 @@ func (c *serveCommand) Run() (err error) {
 		return err
 	}
 	return serve(ctx, stop, doors, st.Dead(), log)
+}
+
+// upgrade migrates the database, if it may.
+func (c *serveCommand) upgrade(ctx context.Context, log *slog.Logger) error {
+	if !c.Migrate {
+		return nil
+	}
+	done, err := c.migrate(ctx, true)
+	if err != nil {
+		return err
+	}
+	if done.before.Version > 0 && len(done.before.Pending) > 0 {
+		log.Info("migrated", "from", done.before.Version, "to", done.before.Newest, "backup", done.backup.Path)
+	}
+	return nil
 }
 
 // door is one listener and what answers there.

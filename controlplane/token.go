@@ -59,7 +59,7 @@ func (c *tokenCreateCommand) Run(stdout io.Writer) (err error) {
 		return err
 	}
 	ctx := context.Background()
-	st, err := c.open(ctx, store.Options{Actor: store.LocalActor})
+	st, err := c.open(ctx, store.Options{Actor: store.LocalActor, KeepSchema: true})
 	if err != nil {
 		return err
 	}

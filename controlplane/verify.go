@@ -36,6 +36,9 @@ func (c *verifyCommand) Run(stdout io.Writer) (err error) {
 	}
 	ctx := context.Background()
 	st, err := store.OpenReadOnly(ctx, store.Options{Path: c.DB})
+	if errors.Is(err, store.ErrSchemaTooOld) {
+		err = fmt.Errorf("%w; see tollgate migrate --help", err)
+	}
 	if err != nil {
 		return fmt.Errorf("open database %s: %w", c.DB, err)
 	}

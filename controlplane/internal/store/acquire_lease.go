@@ -55,8 +55,11 @@ func (a *acquire) decideLease(tx *writeTx, sub *subject) (api.AcquireReply, erro
 	if err != nil {
 		return api.AcquireReply{}, err
 	}
-	cost, available := ledger.Credits(a.req.Cost), sub.balances.Available
-	size := ledger.LeaseSize(ledger.Credits(a.req.Want), cost, available, ledger.Credits(a.terms.MaxCredits), vms)
+	cost, want, available := ledger.Credits(a.req.Cost), ledger.Credits(a.req.Want), sub.balances.Available
+	if tx.learning {
+		want = cost
+	}
+	size := ledger.LeaseSize(want, cost, available, ledger.Credits(a.terms.MaxCredits), vms)
 	op := operation{hash: a.hash[:], verdict: opGranted, lease: a.identity(sub, tx.now), cursor: cursor, epoch: a.epoch}
 	switch {
 	case cost > available:

@@ -109,6 +109,9 @@ type writeTx struct {
 	terms    LeaseOptions
 	// now is the time of the whole batch, in microseconds, and steady that of the clock that never steps.
 	now, steady int64
+	// learning: leases from before a restore may be about; they were of another epoch.
+	learning bool
+	epoch    int64
 	// keys is the writer's at the beginning of the batch.
 	keys uint64
 	// actor makes the present job's changes, and someone those of the jobs that name nobody.
@@ -124,8 +127,9 @@ type writeTx struct {
 func (w *writer) newTx(ctx context.Context, t *sql.Tx) *writeTx {
 	tx := &writeTx{
 		ctx: ctx, tx: t, prepared: w.stmts, newID: w.ids.make, terms: w.terms, now: w.now().UnixMicro(),
-		steady: w.steady().UnixMicro(), keys: w.keys.Load(), someone: w.actor, unflushed: newUnflushed(),
+		steady: w.steady().UnixMicro(), keys: w.keys.Load(), someone: w.actor, unflushed: newUnflushed(), epoch: w.epoch,
 	}
+	tx.learning = tx.steady < w.learning.Load()
 	tx.Queries = queries.New(&noting{t, tx})
 	return tx
 }

@@ -47,8 +47,9 @@ func (tx *writeTx) cursor() (seq int64, err error) {
 	return seq, nil
 }
 
-// tell puts what has changed since cursor into reply.
-func (s *Store) tell(ctx context.Context, reply *api.SyncReply, cursor int64) error {
+// tell puts what has changed since the gate's cursor into reply. A cursor of another epoch counts other changes.
+func (s *Store) tell(ctx context.Context, reply *api.SyncReply, req *api.SyncRequest) error {
+	cursor := req.Cursor
 	reply.Cursor, reply.Epoch = cursor, s.epoch
 	rows, err := s.queries.ChangesAfter(ctx, queries.ChangesAfterParams{Seq: cursor, MaxRows: api.MaxSyncChanges + 1})
 	if err != nil {
@@ -59,7 +60,7 @@ func (s *Store) tell(ctx context.Context, reply *api.SyncReply, cursor int64) er
 	if err != nil {
 		return s.readError("changes", err)
 	}
-	if cursor < pruned || cursor > newest {
+	if cursor < pruned || cursor > newest || req.Epoch != 0 && req.Epoch != s.epoch {
 		reply.Cursor, reply.Changes = newest, []api.Change{{Seq: newest, Kind: api.ChangeAll}}
 		return nil
 	}

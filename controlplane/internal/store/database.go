@@ -26,6 +26,8 @@ const (
 	writing access = "writing"
 	// copying never changes the file, whatever a statement says: for files that are somebody else's.
 	copying access = "read-only"
+	// copied is for a file that this process has made and nobody else knows.
+	copied access = "finishing"
 )
 
 // dsn builds the connection string: the one place that names pragmas, because one set by a statement would hold
@@ -46,7 +48,7 @@ func dsn(path string, a access) string {
 		pragmas = append(pragmas, "wal_autocheckpoint(8192)", "cache_size(-65536)")
 		// What a statement of many rows would need to undo itself alone stays in memory: 2 is MEMORY.
 		pragmas = append(pragmas, "temp_store(2)")
-	} else {
+	} else if a != copied {
 		pragmas = append(pragmas, "query_only(1)", "cache_size(-16384)")
 	}
 	if a == copying {

@@ -11,6 +11,12 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/store/queries"
 )
 
+// How long a call that was made under an idempotency key can be repeated without taking effect again.
+const idempotencyKept = 30 * 24 * time.Hour
+
+// How long it is remembered what was used of leases that a restored database does not know.
+const lostLeasesKept = 90 * 24 * time.Hour
+
 // How long the tombstones of closed leases and of VMs' usage batches are kept: long after anybody sends a report again.
 const tombstonesKept = 7 * 24 * time.Hour
 
@@ -18,11 +24,14 @@ const tombstonesKept = 7 * 24 * time.Hour
 const maxPruned = 1000
 
 // CloseExpired closes up to limit open leases whose time is over, the oldest first, by the store's policy for what was
-// not reported, and returns how many it closed. Each is closed for itself: the error joins those of the leases that
+// not reported, and returns how many it closed. When the time after a restore is over, it ends it. Each is closed for itself: the error joins those of the leases that
 // could not be, which stay as they are.
 func (s *Store) CloseExpired(ctx context.Context, limit int) (closed int, err error) {
 	if s.writer == nil {
 		return 0, ErrReadOnly
+	}
+	if err := s.endLearning(ctx); err != nil {
+		return 0, err
 	}
 	ids, err := s.queries.ExpiredLeases(ctx, queries.ExpiredLeasesParams{ClosesUs: s.steady().UnixMicro(), MaxRows: int64(limit)})
 	if err != nil {
@@ -64,7 +73,7 @@ func (tx *writeTx) expire(id string) error {
 }
 
 // Prune deletes what nobody can need any more: changes that gates were told of long ago, leases closed and usage
-// batches counted more than a week ago. It deletes a bounded number of rows at a time.
+// batches counted more than a week ago, idempotency keys used more than 30 days ago. It deletes a bounded number of rows at a time.
 func (s *Store) Prune(ctx context.Context) error {
 	_, err := write(ctx, s, func(tx *writeTx) (struct{}, error) {
 		before := tx.now - tombstonesKept.Microseconds()
@@ -74,6 +83,12 @@ func (s *Store) Prune(ctx context.Context) error {
 		}
 		if err == nil {
 			_, err = tx.DeleteBatches(tx.ctx, before)
+		}
+		if err == nil {
+			_, err = tx.DeleteIdempotency(tx.ctx, queries.DeleteIdempotencyParams{CreatedUs: tx.now - idempotencyKept.Microseconds(), MaxRows: maxPruned})
+		}
+		if err == nil {
+			_, err = tx.DeleteLostLeases(tx.ctx, queries.DeleteLostLeasesParams{ReportedUs: tx.now - lostLeasesKept.Microseconds(), MaxRows: maxPruned})
 		}
 		return struct{}{}, err
 	})

@@ -21,6 +21,8 @@ type Stats struct {
 	Granted, Final, Expired int64
 	// Drained leases are those whose gate was asked to give back what they hold.
 	Drained int64
+	// Lost are credits used of leases that gates had from before the data was restored.
+	Lost int64
 	// Dropped reports named a lease that the reporting VM does not have.
 	Dropped int64
 	// Batches of usage counted.
@@ -61,7 +63,7 @@ type tally struct {
 	moved   [numKinds]int64
 	changes [numChangeKinds]int64
 
-	Granted, Final, Expired, Drained, Dropped, Batches int64
+	Granted, Final, Expired, Drained, Lost, Dropped, Batches int64
 }
 
 var (
@@ -112,6 +114,7 @@ func (c *counters) committed(jobs int, took time.Duration, t *tally) {
 	c.total.Final += t.Final
 	c.total.Expired += t.Expired
 	c.total.Drained += t.Drained
+	c.total.Lost += t.Lost
 	c.total.Dropped += t.Dropped
 	c.total.Batches += t.Batches
 }
@@ -157,7 +160,7 @@ func (s *Store) Stats() Stats {
 	}
 	t := &c.total
 	out.Granted, out.Final, out.Expired, out.Drained = t.Granted, t.Final, t.Expired, t.Drained
-	out.Dropped, out.Batches, out.Breaches = t.Dropped, t.Batches, c.breaches
+	out.Lost, out.Dropped, out.Batches, out.Breaches = t.Lost, t.Dropped, t.Batches, c.breaches
 	out.BatchJobs, out.CommitSeconds, out.ToldSeconds = c.batches.clone(), c.commit.clone(), c.toldAfter.clone()
 	return out
 }

@@ -50,6 +50,8 @@ type Options struct {
 	// Actor makes the changes whose context names nobody; without one they are refused with ErrNoActor. A command that works
 	// on the database itself has LocalActor here; a server has none.
 	Actor Actor
+	// KeepSchema: a database that has yet to be migrated is ErrSchemaTooOld, but for one in which nothing is yet.
+	KeepSchema bool
 	// Log is told of broken invariants; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -103,6 +105,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.KeepSchema {
+		if err := keepSchema(ctx, path); err != nil {
+			return nil, fmt.Errorf("open database: %w", err)
+		}
+	}
 	writes, err := openWriter(ctx, path)
 	if err != nil {
 		return nil, err
@@ -113,7 +120,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	if err == nil {
 		s.writer.ids.until, err = s.queries.Meta(ctx, metaIDs)
-		s.writer.ids.last = s.writer.ids.until
+		s.writer.ids.last, s.writer.epoch = s.writer.ids.until, s.epoch
+	}
+	if err == nil {
+		err = s.writer.learn(ctx, queries.New(writes))
 	}
 	if err == nil {
 		s.writer.stmts, err = prepare(ctx, writes, allStatements()...)

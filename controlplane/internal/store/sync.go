@@ -19,7 +19,8 @@ import (
 // otherwise the key's account is written off its cost, or as much of it as fits under ledger.MaxCredits, and the
 // operation will not be debited any more. For an unknown key, or halves of two pairs, nobody can be written off.
 //
-// A report of a lease that the VM does not have, or that is final, is answered LeaseDrop and moves nothing. One of a
+// A report of a lease that the VM does not have, or that is final, is answered LeaseDrop and moves nothing. What was used
+// of one that is not known because the data was restored from a backup is kept, as lost. A report of a
 // lease that was closed without a final report is settled by the ledger's late rule and answered LeaseDrain until it is
 // final. Leases that are to be drained are named even if they were not reported.
 func (s *Store) Sync(ctx context.Context, req *api.SyncRequest) (api.SyncReply, error) {
@@ -51,7 +52,7 @@ func (s *Store) Sync(ctx context.Context, req *api.SyncRequest) (api.SyncReply, 
 	if err := s.remind(quick, req, &reply); err != nil {
 		return api.SyncReply{}, err
 	}
-	if err := s.tell(quick, &reply, req.Cursor); err != nil {
+	if err := s.tell(quick, &reply, req); err != nil {
 		return api.SyncReply{}, err
 	}
 	return reply, nil
@@ -85,6 +86,11 @@ func (tx *writeTx) report(req *api.SyncRequest, r *api.LeaseReport) (api.LeaseAc
 	l, found, err := tx.lease(r.Lease)
 	if err != nil {
 		return api.LeaseAck{}, err
+	}
+	if !found {
+		if err := tx.lose(req, r); err != nil {
+			return api.LeaseAck{}, err
+		}
 	}
 	if !found || l.gate != req.Gate || l.boot != req.Boot {
 		tx.tally.Dropped++

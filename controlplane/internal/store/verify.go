@@ -22,13 +22,25 @@ type Report struct {
 // Verify recomputes every sum of the ledger and follows every reference, all in one state of the database, which
 // others may change meanwhile. What is wrong with the data is in the Report; an error means that it could not be
 // read. While it runs, the database's log cannot be folded into the file.
-func (s *Store) Verify(ctx context.Context) (Report, error) {
+func (s *Store) Verify(ctx context.Context) (Report, error) { return s.VerifyWith(ctx, nil) }
+
+// VerifyWith is Verify, and tells how many of its checks are done.
+func (s *Store) VerifyWith(ctx context.Context, progress Progress) (Report, error) {
+	return s.verify(ctx, func(v *verification) error { return v.run(progress) })
+}
+
+// integrity checks the file alone, whatever its schema is.
+func (s *Store) integrity(ctx context.Context) (Report, error) {
+	return s.verify(ctx, func(v *verification) error { return v.check(damagedFile) })
+}
+
+func (s *Store) verify(ctx context.Context, run func(*verification) error) (Report, error) {
 	tx, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return Report{}, s.readError("database", err)
 	}
 	v := &verification{ctx: ctx, tx: tx}
-	err = v.run()
+	err = run(v)
 	// Nothing was written, so how the transaction ends cannot matter.
 	_ = tx.Rollback()
 	if err != nil {
@@ -44,19 +56,22 @@ type verification struct {
 	report Report
 }
 
-func (v *verification) run() error {
+func (v *verification) run(progress Progress) error {
 	err := v.tx.QueryRowContext(v.ctx, `SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM entries),
 		(SELECT count(*) FROM operations), (SELECT count(*) FROM (SELECT 1 FROM entries GROUP BY transaction_id))`).
 		Scan(&v.report.Accounts, &v.report.Entries, &v.report.Operations, &v.report.Transactions)
 	if err != nil {
 		return err
 	}
-	for _, c := range checks {
+	for i, c := range checks {
+		progress.report("verify", int64(i), int64(len(checks)))
 		if err := v.check(c); err != nil {
 			return fmt.Errorf("%s: %w", c.problem, err)
 		}
 	}
-	return v.checkPublishables()
+	err = v.checkPublishables()
+	progress.report("verify", int64(len(checks)), int64(len(checks)))
+	return err
 }
 
 // check is a query whose every row is a problem.

@@ -6,10 +6,12 @@ import (
 	"github.com/tollgate/tollgate/controlplane/apikey"
 )
 
+var damagedFile = check{"damaged file", `SELECT integrity_check AS found FROM pragma_integrity_check WHERE integrity_check <> 'ok'`}
+
 // checks are all that Verify asks of the database but checkPublishables. None takes a running balance or a recorded
 // verdict for granted: each is held against the entries.
 var checks = []check{
-	{"damaged file", `SELECT integrity_check AS found FROM pragma_integrity_check WHERE integrity_check <> 'ok'`},
+	damagedFile,
 
 	{"account without a wallet", `SELECT a.id AS account FROM accounts a LEFT JOIN wallets w ON w.account_id = a.id
 		WHERE w.account_id IS NULL`},

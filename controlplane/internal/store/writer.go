@@ -31,6 +31,7 @@ type writer struct {
 	// actor makes the changes whose context names nobody.
 	actor Actor
 	ids   ids
+	epoch int64
 	log   *slog.Logger
 	stats counters
 	// maxBatch bounds the jobs of one transaction.
@@ -39,6 +40,8 @@ type writer struct {
 	// before any of its jobs is answered or the next batch begins. So whoever loads it, reads a key from the database, and
 	// is in a batch that finds it at the same value, knows the key as it is.
 	keys atomic.Uint64
+	// learning is until when leases hold a single request's credits, by the steady clock in microseconds; 0 if they do not.
+	learning atomic.Int64
 
 	mu      sync.Mutex
 	waiting []*job

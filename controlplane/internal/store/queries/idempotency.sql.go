@@ -9,6 +9,24 @@ import (
 	"context"
 )
 
+const deleteIdempotency = `-- name: DeleteIdempotency :execrows
+DELETE FROM idempotency WHERE (caller, idem_key) IN (
+    SELECT i.caller, i.idem_key FROM idempotency i WHERE i.created_us < ?1 LIMIT ?2)
+`
+
+type DeleteIdempotencyParams struct {
+	CreatedUs int64
+	MaxRows   int64
+}
+
+func (q *Queries) DeleteIdempotency(ctx context.Context, arg DeleteIdempotencyParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteIdempotency, arg.CreatedUs, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const idempotency = `-- name: Idempotency :one
 SELECT request_hash, kind, result_id FROM idempotency
 WHERE caller = ?1 AND idem_key = ?2

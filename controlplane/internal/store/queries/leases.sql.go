@@ -28,6 +28,24 @@ func (q *Queries) DeleteClosedLeases(ctx context.Context, arg DeleteClosedLeases
 	return result.RowsAffected()
 }
 
+const deleteLostLeases = `-- name: DeleteLostLeases :execrows
+DELETE FROM lost_leases WHERE lease_id IN (
+    SELECT l.lease_id FROM lost_leases l WHERE l.reported_us < ?1 LIMIT ?2)
+`
+
+type DeleteLostLeasesParams struct {
+	ReportedUs int64
+	MaxRows    int64
+}
+
+func (q *Queries) DeleteLostLeases(ctx context.Context, arg DeleteLostLeasesParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, deleteLostLeases, arg.ReportedUs, arg.MaxRows)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
 const expiredLeases = `-- name: ExpiredLeases :many
 SELECT id FROM leases WHERE state = 'open' AND closes_us <= ?1 ORDER BY closes_us LIMIT ?2
 `
@@ -58,4 +76,60 @@ func (q *Queries) ExpiredLeases(ctx context.Context, arg ExpiredLeasesParams) ([
 		return nil, err
 	}
 	return items, nil
+}
+
+const holdLeases = `-- name: HoldLeases :exec
+UPDATE leases SET closes_us = ?1 WHERE state = 'open' AND closes_us < ?1
+`
+
+func (q *Queries) HoldLeases(ctx context.Context, closesUs int64) error {
+	_, err := q.db.ExecContext(ctx, holdLeases, closesUs)
+	return err
+}
+
+const longestTTL = `-- name: LongestTTL :one
+SELECT CAST(coalesce(max(ttl_ms), 0) AS INTEGER) FROM operations
+`
+
+func (q *Queries) LongestTTL(ctx context.Context) (int64, error) {
+	row := q.db.QueryRowContext(ctx, longestTTL)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const lostLease = `-- name: LostLease :one
+SELECT used FROM lost_leases WHERE lease_id = ?1
+`
+
+func (q *Queries) LostLease(ctx context.Context, leaseID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, lostLease, leaseID)
+	var used int64
+	err := row.Scan(&used)
+	return used, err
+}
+
+const recordLostLease = `-- name: RecordLostLease :exec
+INSERT INTO lost_leases (lease_id, gate, boot, used, reported_us)
+VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (lease_id) DO UPDATE SET used = excluded.used, reported_us = excluded.reported_us
+`
+
+type RecordLostLeaseParams struct {
+	LeaseID    string
+	Gate       string
+	Boot       string
+	Used       int64
+	ReportedUs int64
+}
+
+func (q *Queries) RecordLostLease(ctx context.Context, arg RecordLostLeaseParams) error {
+	_, err := q.db.ExecContext(ctx, recordLostLease,
+		arg.LeaseID,
+		arg.Gate,
+		arg.Boot,
+		arg.Used,
+		arg.ReportedUs,
+	)
+	return err
 }

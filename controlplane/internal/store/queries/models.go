@@ -147,6 +147,14 @@ type Lease struct {
 	ClosedUs  sql.NullInt64
 }
 
+type LostLease struct {
+	LeaseID    string
+	Gate       string
+	Boot       string
+	Used       int64
+	ReportedUs int64
+}
+
 type Meta struct {
 	Name  string
 	Value int64
