@@ -130,6 +130,28 @@ func (c *ControlPlane) Restart(t testing.TB) {
 	c.open(t)
 }
 
+// Backup makes a backup of the database beside the running control plane and returns its file.
+func (c *ControlPlane) Backup(t testing.TB) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "backup.db")
+	if _, err := store.BackUp(context.Background(), c.DBPath, to, nil); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// Restore puts a backup in the place of the database, as tollgate restore does, and opens that as Restart does.
+func (c *ControlPlane) Restore(t testing.TB, from string) {
+	t.Helper()
+	if err := c.store.Close(); err != nil {
+		t.Fatalf("close store: %v", err)
+	}
+	if _, err := (store.Restore{From: from, To: c.DBPath, Replace: true, Now: c.Clock.Now}).Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	c.open(t)
+}
+
 // CloseExpired closes the leases whose time is over, as tollgate serve does every second, and returns how many that
 // were.
 func (c *ControlPlane) CloseExpired(t testing.TB) int {

@@ -16,7 +16,7 @@ const holdingsTimeout = 2 * time.Second
 type storeMetrics struct {
 	store *store.Store
 
-	moved, changes, leases, drained, dropped, batches, breaches *prometheus.Desc
+	moved, changes, leases, drained, lost, dropped, batches, breaches *prometheus.Desc
 
 	batchJobs, commit, told *prometheus.Desc
 
@@ -34,6 +34,7 @@ func newStoreMetrics(st *store.Store) *storeMetrics {
 		changes:   desc("changes_total", "Changes that gates were to be told of, by kind.", "kind"),
 		leases:    desc("leases_total", "Leases that were granted, reported final, or expired without a final report, by event.", "event"),
 		drained:   desc("leases_drained_total", "Leases whose gate was asked to give back what they hold."),
+		lost:      desc("lost_credits_total", "Credits used of leases that gates had from before the data was restored from a backup: they are in no balance."),
 		dropped:   desc("lease_reports_dropped_total", "Reports of leases that the reporting VM does not have."),
 		batches:   desc("usage_batches_total", "Batches of usage counted."),
 		breaches:  desc("invariant_breaches_total", "Changes refused because an invariant of the ledger was broken or would have been."),
@@ -50,7 +51,7 @@ func newStoreMetrics(st *store.Store) *storeMetrics {
 // Describe is called by the registry.
 func (m *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		m.moved, m.changes, m.leases, m.drained, m.dropped, m.batches, m.breaches, m.batchJobs, m.commit, m.told, m.open,
+		m.moved, m.changes, m.leases, m.drained, m.lost, m.dropped, m.batches, m.breaches, m.batchJobs, m.commit, m.told, m.open,
 		m.reserved, m.stranded,
 	} {
 		ch <- d
@@ -73,6 +74,7 @@ func (m *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.leases, s.Final, "final")
 	count(m.leases, s.Expired, "expired")
 	count(m.drained, s.Drained)
+	count(m.lost, s.Lost)
 	count(m.dropped, s.Dropped)
 	count(m.batches, s.Batches)
 	count(m.breaches, s.Breaches)
