@@ -28,7 +28,6 @@ type serveCommand struct {
 	usageFlags
 	logFlags
 	Migrate    bool   `env:"TOLLGATE_MIGRATE" default:"true" negatable:"" help:"Bring the database to this program's schema before serving, after a backup of it (${default})."`
-	BackupDir  string `env:"TOLLGATE_BACKUP_DIR" placeholder:"DIR" help:"Where POST /v1/backups puts backups; without it there are none by REST."`
 	Listen     string `env:"TOLLGATE_LISTEN" default:"127.0.0.1:8090" placeholder:"ADDR" help:"Where admins are served (${default})."`
 	GateListen string `env:"TOLLGATE_GATE_LISTEN" default:"127.0.0.1:8092" placeholder:"ADDR" help:"Where gates are served (${default})."`
 	OpsListen  string `env:"TOLLGATE_OPS_LISTEN" default:"127.0.0.1:8091" placeholder:"ADDR" help:"Where /healthz, /readyz and /metrics are, without authentication (${default})."`

@@ -126,7 +126,7 @@ type writeTx struct {
 
 func (w *writer) newTx(ctx context.Context, t *sql.Tx) *writeTx {
 	tx := &writeTx{
-		ctx: ctx, tx: t, prepared: w.stmts, newID: w.ids.make, terms: w.terms, now: w.now().UnixMicro(),
+		ctx: ctx, tx: t, prepared: w.stmts, newID: w.newID, terms: w.terms, now: w.now().UnixMicro(),
 		steady: w.steady().UnixMicro(), keys: w.keys.Load(), someone: w.actor, unflushed: newUnflushed(), epoch: w.epoch,
 	}
 	tx.learning = tx.steady < w.learning.Load()

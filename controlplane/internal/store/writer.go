@@ -30,6 +30,8 @@ type writer struct {
 	terms  LeaseOptions
 	// actor makes the changes whose context names nobody.
 	actor Actor
+	newID func(prefix string) (string, error)
+	// ids makes what newID returns.
 	ids   ids
 	epoch int64
 	log   *slog.Logger
@@ -60,11 +62,13 @@ type writer struct {
 }
 
 func newWriter(db *sql.DB, opts Options) *writer {
-	return &writer{
+	w := &writer{
 		db: db, now: opts.Now, steady: opts.Steady, terms: opts.Leases, actor: opts.Actor, ids: ids{now: opts.Now}, log: opts.Log,
 		maxBatch: maxBatch,
 		dead:     make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
+	w.newID = w.ids.make
+	return w
 }
 
 // write has the writer run fn and returns its result once that is durable. If ctx ends first, write returns its
