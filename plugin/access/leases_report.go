@@ -14,6 +14,8 @@ type Round int64
 type reportQueue struct {
 	head, tail int32
 	n          int
+	// due are those at the head that have their turn before those that came, or came again, since they were counted.
+	due int
 }
 
 // report puts a lease into the queue, if it is not in it.
@@ -43,17 +45,22 @@ func (l *Leases) reported() int32 {
 		q.tail = 0
 	}
 	q.n--
+	q.due = max(0, q.due-1)
 	e.queued = false
 	return place
 }
 
 // Reports begins a sync: it appends to dst what has to be reported of at most so many leases, which is what was used and
 // not counted yet, and which of them are final. The others have their turn first in the next one. What is not
-// acknowledged is reported again. More tells whether there are others.
+// acknowledged is reported again. More tells whether there are others of those that were waiting when the first of them
+// had their turn; without it, the next call begins with all that wait then, unless it is for no lease at all.
 func (l *Leases) Reports(dst []api.LeaseReport, most int, now Instant) (reports []api.LeaseReport, r Round, more bool) {
 	l.round++
 	room := most
-	for range l.reports.n {
+	if q := &l.reports; q.due == 0 && most > 0 {
+		q.due = q.n
+	}
+	for l.reports.due > 0 {
 		if room <= 0 {
 			return dst, l.round, true
 		}

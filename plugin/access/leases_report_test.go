@@ -114,7 +114,7 @@ func TestDroppedWhileHeld(t *testing.T) {
 	}
 }
 
-// With more to report than fits, every lease has its turn.
+// With more to report than fits, every lease has its turn before any has its second.
 func TestReportsAreFair(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, Limits{Keys: 10})
@@ -124,10 +124,13 @@ func TestReportsAreFair(t *testing.T) {
 		d.admit(name, 1, at(0), Admitted)
 	}
 	seen := map[string]int{}
-	for range 5 {
-		reports, _, more := d.Reports(nil, 4, at(1))
-		if len(reports) != 4 || !more {
-			t.Fatalf("%d reports, more %t", len(reports), more)
+	for _, want := range []struct {
+		most, reports int
+		more          bool
+	}{{0, 0, false}, {4, 4, true}, {4, 4, true}, {0, 0, true}, {4, 2, false}, {0, 0, false}, {4, 4, true}, {6, 6, false}} {
+		reports, _, more := d.Reports(nil, want.most, at(1))
+		if len(reports) != want.reports || more != want.more {
+			t.Fatalf("%d reports, more %t; want %+v", len(reports), more, want)
 		}
 		for _, r := range reports {
 			seen[r.Lease]++

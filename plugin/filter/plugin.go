@@ -132,7 +132,9 @@ func (p *plugin) OnTick() {
 	t := now()
 	p.leases.Sweep(t)
 	p.sendAll(t)
-	p.sync(t)
+	if p.syncs.tick() {
+		p.sync(t)
+	}
 	p.stats.observe(p.leases.Counts())
 }
 

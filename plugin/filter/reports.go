@@ -88,25 +88,34 @@ func (q *reports) acked(ops []string) {
 
 // syncs are the conversation with the control plane that the tick keeps up.
 type syncs struct {
-	// waiting: one is under way. more: the last one said that there is more to hear, or left something to say.
-	waiting, more bool
-	// pause: ticks to let pass before the next. rest: before one that has only leases and usage to report. failures:
-	// syncs in a row that were not answered.
+	// waiting: one is under way. more: the last one said that there is more to hear. left: it left leases to report.
+	waiting, more, left bool
+	// pause: ticks to let pass before the next. rest: before all leases have their turn again. failures: syncs in a row
+	// that were not answered.
 	pause, rest, failures int
+}
+
+// tick counts a tick, and reports whether a sync may be sent at it.
+func (y *syncs) tick() bool {
+	y.rest = max(0, y.rest-1)
+	if y.pause > 0 {
+		y.pause--
+		return false
+	}
+	return true
 }
 
 // sync sends the next sync, if there is something to say or to hear and none is under way.
 func (p *plugin) sync(t access.Instant) {
 	y := &p.syncs
-	y.rest = max(0, y.rest-1)
-	if y.pause > 0 {
-		y.pause--
+	if y.waiting || len(p.reports.pending) == 0 && !y.more && !y.left && (y.rest > 0 || !p.holds()) {
 		return
 	}
-	if y.waiting || len(p.reports.pending) == 0 && !y.more && (y.rest > 0 || !p.holds()) {
-		return
+	leases := 0
+	if y.left || y.rest == 0 {
+		leases = leasesReported
 	}
-	request, round, more := p.report(t)
+	request, round, left := p.report(leases, t)
 	err := p.gate.send(api.SyncPath, request.AppendJSON(nil), syncTimeoutMillis, func(numHeaders, bodySize int) {
 		p.synced(request, round, numHeaders, bodySize)
 	})
@@ -115,7 +124,10 @@ func (p *plugin) sync(t access.Instant) {
 		return
 	}
 	p.stats.syncs.Increment(1)
-	y.waiting, y.more, y.rest = true, more, syncTicks
+	y.waiting, y.more, y.left = true, false, left
+	if y.rest == 0 {
+		y.rest = syncTicks
+	}
 }
 
 // holds reports whether the VM knows anything that a change could end, or has anything to report but operations.
@@ -127,15 +139,15 @@ func (p *plugin) holds() bool {
 	return c.Leases+c.Identities > 0 || p.usage.Pending() > 0
 }
 
-// report is made of the oldest of everything.
-func (p *plugin) report(t access.Instant) (*api.SyncRequest, access.Round, bool) {
+// report is made of the oldest of everything, and of so many leases at most.
+func (p *plugin) report(most int, t access.Instant) (*api.SyncRequest, access.Round, bool) {
 	p.gate.begin()
 	r := &api.SyncRequest{Gate: p.gate.name, Boot: p.gate.boot}
 	p.reports.write(r)
-	leases, round, more := p.leases.Reports(nil, leasesReported, t)
+	leases, round, left := p.leases.Reports(nil, most, t)
 	r.Leases, r.Usage = leases, p.usage.Batch(usageBytes)
 	r.Cursor, r.Epoch = p.leases.Cursor(), p.leases.Epoch()
-	return r, round, more
+	return r, round, left
 }
 
 // synced takes the answer to a sync, if it is one.
@@ -153,12 +165,17 @@ func (p *plugin) synced(request *api.SyncRequest, round access.Round, numHeaders
 	p.leases.Synced(round, &reply)
 	p.usage.Acked(reply.UsageSeq)
 	p.reports.acked(reply.Acked)
-	p.syncs.more = p.syncs.more || reply.More
+	p.syncs.more = reply.More
 	if len(request.Void)+len(request.Unpaid) > 0 && len(reply.Acked) == 0 {
 		p.syncFailed("tollgate: report to the control plane: not acknowledged")
 		return
 	}
 	p.syncs.failures = 0
+	if p.syncs.left && len(reply.Leases) >= len(request.Leases) {
+		// A VM with many keys has more to report each second than fits into one sync for each tick. Leases that wait to be
+		// closed would fill the table.
+		p.sync(now())
+	}
 }
 
 // warnEveryFailures keeps a control plane that is away from filling the log: a line at once, then one a minute.
