@@ -34,24 +34,32 @@ type Admission struct {
 
 // Admit takes cost, 0 or more credits, from the current lease of a credential, if that is live and has as much left. A
 // cost of 0 asks for nothing but a live lease.
-func (l *Leases) Admit(t Tag, cost int64, now Instant) Admission {
-	place, a := l.admit(t, cost, now)
+func (l *Leases) Admit(t Tag, cost int64, now Instant) (a Admission) {
+	place := l.admit(&a, t, cost, now)
 	if a.Standing != Admitted {
 		return a
 	}
-	e := l.leases.at(place)
-	e.used += cost
-	l.counts.Credits -= cost
 	if cost > 0 {
+		l.leases.at(place).used += cost
+		l.counts.Credits -= cost
 		l.report(place)
 	}
 	l.admitted(place, cost, now, &a)
 	return a
 }
 
+// Return takes back what Admit took of a lease, for a request that could not be let through after all. It is for the same
+// event of the host as that Admit: nothing has been reported in between.
+func (l *Leases) Return(r LeaseRef, cost int64) {
+	if e := l.lease(r); e != nil && cost > 0 && cost <= e.used-e.acked {
+		e.used -= cost
+		l.counts.Credits += cost
+	}
+}
+
 // AdmitHeld is as Admit, but takes nothing yet: most is held until the hold is settled. If most is 0, there is no hold.
-func (l *Leases) AdmitHeld(t Tag, most int64, now Instant) Admission {
-	place, a := l.admit(t, most, now)
+func (l *Leases) AdmitHeld(t Tag, most int64, now Instant) (a Admission) {
+	place := l.admit(&a, t, most, now)
 	if a.Standing != Admitted {
 		return a
 	}
@@ -66,37 +74,45 @@ func (l *Leases) AdmitHeld(t Tag, most int64, now Instant) Admission {
 	return a
 }
 
-// admit decides, and takes nothing. If Standing is Admitted, it returns the place of the lease.
-func (l *Leases) admit(t Tag, cost int64, now Instant) (int32, Admission) {
+// admit decides, takes nothing, and writes a, which is zero. If Standing is Admitted, it returns the place of the lease.
+func (l *Leases) admit(a *Admission, t Tag, cost int64, now Instant) int32 {
 	if cost < 0 || cost > api.MaxCredits {
-		return 0, Admission{}
+		return 0
 	}
 	i := l.byTag.find(t)
-	if i < 0 || l.entries.at(i).lease == 0 {
-		return 0, l.unadmitted(t, cost, now)
+	if i < 0 {
+		l.unadmitted(a, t, cost, now)
+		return 0
 	}
 	n := l.entries.at(i)
+	if n.lease == 0 {
+		l.unadmitted(a, t, cost, now)
+		return 0
+	}
 	n.recent = true
 	place := n.lease - 1
 	e := l.leases.at(place)
 	if !now.within(e.sent, e.ttl) {
 		l.stop(place)
-		return 0, l.unadmitted(t, cost, now)
+		l.unadmitted(a, t, cost, now)
+		return 0
 	}
+	a.Lease = LeaseRef{place + 1, e.gen}
 	if cost > e.left() {
-		a := l.unadmitted(t, cost, now)
-		a.Lease, a.Remaining = l.ref(place), e.available+e.left()
-		return 0, a
+		l.unadmitted(a, t, cost, now)
+		a.Remaining = e.available + e.left()
+		return 0
 	}
-	return place, Admission{Standing: Admitted, Lease: l.ref(place)}
+	a.Standing = Admitted
+	return place
 }
 
 // unadmitted is the outcome for a credential without a lease that has as much left.
-func (l *Leases) unadmitted(t Tag, cost int64, now Instant) Admission {
+func (l *Leases) unadmitted(a *Admission, t Tag, cost int64, now Instant) {
+	a.Standing = NoLease
 	if v, ok := l.Denied(t, cost, now); ok {
-		return Admission{Standing: Refused, Denial: v}
+		a.Standing, a.Denial = Refused, v
 	}
-	return Admission{Standing: NoLease}
 }
 
 // admitted completes the outcome of a request whose price was taken or held.

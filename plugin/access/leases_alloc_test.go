@@ -28,6 +28,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 			id, _ := d.Identity(d.Admit(tag, 1, now).Lease)
 			u.Count(0, id.Key, "conversation", Tally{Requests: 1, Credits: 1})
 		},
+		"Count": func() { u.CountLease(d.Leases, d.Admit(tag, 1, now).Lease, 0, "", Tally{Requests: 1, Credits: 1}) },
 		"Sweep": func() { d.Sweep(now) },
 	} {
 		if n := testing.AllocsPerRun(200, f); n != 0 {
@@ -39,7 +40,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 // The collector scans arrays of types with pointers, however long they are.
 func TestTablesHoldNoPointers(t *testing.T) {
 	t.Parallel()
-	for _, v := range []any{entry{}, lease{}, leaseIDs{}, hold{}, flight{}, denial{}, tagSlot{}, change{}, usageRow{}} {
+	for _, v := range []any{entry{}, lease{}, leaseIDs{}, hold{}, flight{}, denial{}, tagSlot{}, change{}, usageRow{}, recentRow{}} {
 		if at := pointerIn(reflect.TypeOf(v)); at != "" {
 			t.Errorf("%T: %s", v, at)
 		}

@@ -261,3 +261,25 @@ func TestFullTable(t *testing.T) {
 		t.Errorf("mode %s once leases were closed, want lease", a.Mode)
 	}
 }
+
+// What an admission took comes back once, whole, and never what was counted elsewhere.
+func TestReturn(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, Limits{})
+	id := d.lease("a", 10, 60_000, at(0))
+	a := d.admit("a", 4, at(1), Admitted)
+	d.Return(a.Lease, 4)
+	if c := d.Counts(); c.Credits != 10 {
+		t.Errorf("%d credits after the return, want 10", c.Credits)
+	}
+	d.Return(a.Lease, 4)
+	d.Return(LeaseRef{}, 4)
+	d.admit("a", 4, at(1), Admitted)
+	_, round := d.sync(at(2))
+	d.ack(round, id, 4, api.LeaseKeep)
+	d.Return(a.Lease, 1)
+	if c := d.Counts(); c.Credits != 6 {
+		t.Errorf("%d credits, want 6: the control plane has counted 4", c.Credits)
+	}
+	d.admit("a", 7, at(3), NoLease)
+}

@@ -43,9 +43,11 @@ func (k sipKey) id(id string) Tag { return k.hash(hashID, id, "") }
 // words. Because the lengths are part of it, no two lists of arguments are the same message.
 func (k sipKey) hash(head uint64, first, second string) Tag {
 	s := k.start()
-	s.word(head)
-	s.word(uint64(len(first))<<32 | uint64(uint32(len(second))))
-	n := 16 + s.text(first) + s.text(second)
+	s.two(head, uint64(len(first))<<32|uint64(uint32(len(second))))
+	n := 16 + s.text(first)
+	if second != "" {
+		n += s.text(second)
+	}
 	return s.sum(uint64(n) << 56)
 }
 
@@ -61,10 +63,13 @@ func (k sipKey) start() sip {
 	}
 }
 
-func (s *sip) word(m uint64) {
-	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2, s.v3^m)
+// two adds two words.
+func (s *sip) two(first, second uint64) {
+	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2, s.v3^first)
+	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	v0, v1, v2, v3 = sipRound(v0^first, v1, v2, v3^second)
 	v0, s.v1, s.v2, s.v3 = sipRound(v0, v1, v2, v3)
-	s.v0 = v0 ^ m
+	s.v0 = v0 ^ second
 }
 
 // text adds t and returns how many bytes that were, zeros counted. It keeps the state in variables of its own, because
@@ -94,8 +99,9 @@ func (s *sip) text(t string) int {
 // sum ends the hash. Last is the number of bytes modulo 256 in its highest byte, and below it the bytes of a last word
 // that is not full.
 func (s *sip) sum(last uint64) Tag {
-	s.word(last)
-	v0, v1, v2, v3 := s.v0, s.v1, s.v2^0xee, s.v3
+	v0, v1, v2, v3 := sipRound(s.v0, s.v1, s.v2, s.v3^last)
+	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
+	v0, v2 = v0^last, v2^0xee
 	for range 4 {
 		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 	}

@@ -18,6 +18,9 @@ type Usage struct {
 	rows     []usageRow
 	first, n int
 	byTag    tagIndex
+	// recent are rows found lately, by place of a lease: most requests come without a conversation, and are counted in the
+	// row that the one before them was counted in.
+	recent [1 << recentBits]recentRow
 	// other sums what no row was left for.
 	other Tally
 	// sent is the batch that is not acknowledged yet, or nil; seq the number of the last one made.
@@ -48,6 +51,16 @@ type usageRow struct {
 	key          leaseID
 	conversation [maxConversationLen]byte
 	talk         uint8
+}
+
+const recentBits = 8
+
+// recentRow is the row, by number, of a lease's key on a route, as long as the row has that tag.
+type recentRow struct {
+	lease LeaseRef
+	route int32
+	row   int32
+	tag   Tag
 }
 
 // NewUsage returns an empty Usage. Routes are the labels of the routes by number, the path or prefix as configured;
@@ -83,6 +96,28 @@ func (u *Usage) Count(route int, key string, conversation string, t Tally) {
 		return
 	}
 	u.other.add(t)
+}
+
+// CountLease is Count for the key that a lease of l belongs to. It counts nothing for a lease that is forgotten.
+func (u *Usage) CountLease(l *Leases, lease LeaseRef, route int, conversation string, t Tally) {
+	known := &u.recent[lease.place&(1<<recentBits-1)]
+	if conversation == "" && lease.place > 0 && known.lease == lease && known.route == int32(route) && u.rows[known.row].tag == known.tag {
+		u.rows[known.row].sum.add(t)
+		return
+	}
+	who, ok := l.Identity(lease)
+	if !ok {
+		return
+	}
+	row := u.row(route, who.Key, conversation)
+	if row == nil {
+		u.other.add(t)
+		return
+	}
+	row.sum.add(t)
+	if conversation == "" {
+		*known = recentRow{lease: lease, route: int32(route), row: u.byTag.find(row.tag), tag: row.tag}
+	}
 }
 
 func (u *Usage) row(route int, key string, conversation string) *usageRow {

@@ -29,6 +29,7 @@ func (u *Usage) Batch(bytes int) *api.UsageBatch {
 		bytes -= size
 		rows = append(rows, row)
 		u.byTag.remove(r.tag)
+		r.tag = Tag{}
 		u.first = (u.first + 1) % len(u.rows)
 		u.n--
 	}

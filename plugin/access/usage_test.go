@@ -155,3 +155,39 @@ func TestUsageAgainstMap(t *testing.T) {
 		}
 	}
 }
+
+// Counting by lease is counting by the key of the lease, whatever is reported and forgotten in between.
+func TestCountLeaseIsCount(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, Limits{Keys: 64})
+	rng := rand.New(rand.NewPCG(3, 4))
+	routes := []string{"/0", "/1"}
+	byLease, byKey := NewUsage(routes, [16]byte{1}), NewUsage(routes, [16]byte{1})
+	refs := []LeaseRef{{}, {place: 1 << 30, gen: 1}}
+	for i := range 20 {
+		name := fmt.Sprint("k", i)
+		d.lease(name, 1_000, 600_000, at(0))
+		refs = append(refs, d.admit(name, 1, at(1), Admitted).Lease)
+	}
+	for i := range 30_000 {
+		if i == 15_000 {
+			d.change(1, api.ChangeKey, "key_k3")
+		}
+		ref, route, talk := refs[rng.IntN(len(refs))], rng.IntN(2), []string{"", "", "", "c"}[rng.IntN(4)]
+		byLease.CountLease(d.Leases, ref, route, talk, one)
+		if who, ok := d.Identity(ref); ok {
+			byKey.Count(route, who.Key, talk, one)
+		}
+		if rng.IntN(100) == 0 {
+			size := 200 + rng.IntN(5_000)
+			got, want := byLease.Batch(size), byKey.Batch(size)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("after %d (-by key +by lease):\n%s", i, diff)
+			}
+			if got != nil {
+				byLease.Acked(got.Seq)
+				byKey.Acked(got.Seq)
+			}
+		}
+	}
+}

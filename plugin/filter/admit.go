@@ -17,7 +17,12 @@ func (s *stream) admit(t access.Instant) (action types.Action, ask bool) {
 		}
 		return types.ActionPause, true
 	}
-	a := p.leases.AdmitHeld(s.tag, route.Cost, t)
+	var a access.Admission
+	if route.Held() {
+		a = p.leases.AdmitHeld(s.tag, route.Cost, t)
+	} else {
+		a = p.leases.Admit(s.tag, route.Cost, t)
+	}
 	switch a.Standing {
 	case access.Admitted:
 		return s.admitted(a, t), false
@@ -30,7 +35,7 @@ func (s *stream) admit(t access.Instant) (action types.Action, ask bool) {
 	return types.ActionPause, true
 }
 
-// admitted lets a request pass whose price is held. If the upstream cannot be told who is calling, nothing is charged and
+// admitted lets a request pass whose price is taken or held. If the upstream cannot be told who is calling, nothing is charged and
 // the request is refused.
 func (s *stream) admitted(a access.Admission, t access.Instant) types.Action {
 	p := s.plugin
@@ -39,7 +44,7 @@ func (s *stream) admitted(a access.Admission, t access.Instant) types.Action {
 	}
 	who, ok := p.leases.Identity(a.Lease)
 	if !ok || !s.identify(who) {
-		p.leases.Settle(a.Hold, 0)
+		s.giveBack(a.Lease, a.Hold)
 		return s.fail()
 	}
 	p.record(p.text.allowed(s.decision.Route, who, "lease"))

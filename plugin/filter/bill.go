@@ -9,7 +9,7 @@ import (
 // bill is what is still to be settled of a request that was let through. The zero value is settled.
 type bill struct {
 	due bool
-	// lease and hold are set if the price is held on a lease.
+	// lease is set if the price is on a lease: held, if there is a hold, or else taken already.
 	lease access.LeaseRef
 	hold  access.Hold
 	// op is set if the price was debited by an operation that can be taken back whole, or, with unpaid, if nobody could
@@ -83,16 +83,27 @@ func (s *stream) settle(charge int64) {
 		p.usage.Count(s.decision.Route.Number, b.key, s.decision.ConversationID, access.Tally{Requests: 1, Credits: charge})
 	default:
 		s.count(b.lease, access.Tally{Requests: 1, Credits: charge})
-		p.leases.Settle(b.hold, charge)
+		if charge == 0 {
+			s.giveBack(b.lease, b.hold)
+		} else {
+			p.leases.Settle(b.hold, charge)
+		}
 	}
 	p.stats.charge(charge)
 }
 
+// giveBack leaves the price with the lease that it was to come from.
+func (s *stream) giveBack(lease access.LeaseRef, hold access.Hold) {
+	if s.decision.Route.Held() {
+		s.plugin.leases.Settle(hold, 0)
+		return
+	}
+	s.plugin.leases.Return(lease, s.decision.Route.Cost)
+}
+
 // count adds to the usage of a lease's key.
 func (s *stream) count(lease access.LeaseRef, t access.Tally) {
-	if who, ok := s.plugin.leases.Identity(lease); ok {
-		s.plugin.usage.Count(s.decision.Route.Number, who.Key, s.decision.ConversationID, t)
-	}
+	s.plugin.usage.CountLease(s.plugin.leases, lease, s.decision.Route.Number, s.decision.ConversationID, t)
 }
 
 // oweUnpaid is for a request that nobody could decide upon. At cost 0 there is nothing to report.

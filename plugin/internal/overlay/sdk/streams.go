@@ -90,8 +90,9 @@ func (s *streams[C]) remove(id uint32) bool {
 	return true
 }
 
-// blockSize is how much memory the host is given at a time, in bytes. What is kept of a block keeps all of it.
-const blockSize = 32 << 10
+// blockSize is how much memory is taken for the host at a time, in bytes: a size that Go's allocator has in stock. What is
+// kept of a block keeps all of it.
+const blockSize = 16 << 10
 
 // block is what is left of the newest.
 var block []byte

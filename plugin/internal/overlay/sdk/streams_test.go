@@ -47,16 +47,26 @@ func TestStreamsAreAMap(t *testing.T) {
 
 // No two pieces of memory share a byte, and all of it is zero.
 func TestAllocate(t *testing.T) {
-	last := map[uintptr]bool{}
-	for _, size := range []uint32{0, 1, 7, 8, 9, 1700, blockSize / 4, blockSize/4 + 1, blockSize, 3, 5000, 5000, 5000, 5000, 5000, 5000, 5000} {
-		p := allocate(size)
-		memory := unsafe.Slice(p, max(1, size))
-		for i := range memory {
-			if memory[i] != 0 || last[uintptr(unsafe.Pointer(&memory[i]))] {
-				t.Fatalf("byte %d of %d is %d or was given away before", i, size, memory[i])
+	var pieces [][]byte
+	for range 3 {
+		for _, size := range []uint32{0, 1, 7, 8, 9, 1700, blockSize / 4, blockSize/4 + 1, blockSize, 3, 3000, 3000, 3000, 3000, 3000} {
+			piece := unsafe.Slice(allocate(size), max(1, size))
+			for _, b := range piece {
+				if b != 0 {
+					t.Fatalf("memory of %d bytes has a %d in it", size, b)
+				}
 			}
-			memory[i] = 1
-			last[uintptr(unsafe.Pointer(&memory[i]))] = true
+			for i := range piece {
+				piece[i] = byte(len(pieces) + 1)
+			}
+			pieces = append(pieces, piece)
+		}
+	}
+	for i, piece := range pieces {
+		for _, b := range piece {
+			if b != byte(i+1) {
+				t.Fatalf("piece %d has a byte of piece %d", i+1, b)
+			}
 		}
 	}
 }
