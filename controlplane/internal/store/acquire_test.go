@@ -13,6 +13,7 @@ import (
 )
 
 func TestAcquireVerdicts(t *testing.T) {
+	t.Parallel()
 	type key struct {
 		account AccountStatus
 		status  KeyStatus
@@ -201,6 +202,7 @@ func TestAcquireBadInput(t *testing.T) {
 }
 
 func TestConcurrentAcquirersGetExactlyTheBalance(t *testing.T) {
+	t.Parallel()
 	const callers, credits, attempts = 64, 1000, 1280
 	w := newWorld(t)
 	account := w.mustAccount(AccountActive)

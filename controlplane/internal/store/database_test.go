@@ -78,6 +78,7 @@ func TestReadersCannotWrite(t *testing.T) {
 }
 
 func TestPathsOfAnyName(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{
 		"plain.db", "with space.db", "what?.db", "mode?mode=memory.db", "hash#1.db", "100%.db", "%41.db", "a+b&c=d;e.db",
 		"кредит.db", "back\\slash.db", ":memory:", "line\nbreak.db",
@@ -251,6 +252,7 @@ func TestNewerSchemaIsRefusedUntouched(t *testing.T) {
 
 // serve and token create may meet on a database that neither has seen.
 func TestConcurrentFirstOpen(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "tollgate.db")
 	var wg sync.WaitGroup
 	for i := range 8 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,10 +53,37 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{TB: t, path: filepath.Join(t.TempDir(), "tollgate.db"), clock: newClock()}
+	return newWorldOf(t, LeaseOptions{})
+}
+
+func newWorldOf(t testing.TB, terms LeaseOptions) *world {
+	t.Helper()
+	w := &world{TB: t, path: filepath.Join(t.TempDir(), "tollgate.db"), clock: newClock(), terms: terms}
+	data, err := emptyFile()
+	must(t, err)
+	must(t, os.WriteFile(w.path, data, 0o600))
 	w.reopen()
 	return w
 }
+
+// emptyFile is a database that was just made. To open a copy of it takes a twentieth of the time of all migrations, which
+// under the race detector would be most of what the tests do.
+var emptyFile = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "tollgate")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "empty.db")
+	s, err := Open(context.Background(), Options{Path: path})
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // reopen opens the world's file; the test closes what it had open.
 func (w *world) reopen() {

@@ -14,6 +14,7 @@ import (
 
 // Every condition finds its keys, alone and with each other one, newest first, and nothing else.
 func TestKeySearch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := context.Background()
 	account, site := w.mustAccount(AccountActive), w.mustSite()

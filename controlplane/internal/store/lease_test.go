@@ -24,12 +24,7 @@ type leaseWorld struct {
 
 func newLeaseWorld(t testing.TB, terms LeaseOptions) *leaseWorld {
 	t.Helper()
-	w := &leaseWorld{world: newWorld(t)}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.terms = terms
-	w.reopen()
+	w := &leaseWorld{world: newWorldOf(t, terms)}
 	w.account = w.mustAccount(AccountActive)
 	w.key = w.mustKey(w.account.ID, "secret")
 	w.mustTopUp(w.account.ID, 1000)

@@ -27,6 +27,7 @@ func newModel() *model {
 // After any sequence of top-ups, acquires, replays, voids, unpaid reports and restarts, balances are what a model says, and every sum of
 // entries equals its balance.
 func TestRandomOperationsKeepTheLedger(t *testing.T) {
+	t.Parallel()
 	// One file serves every run, which keeps to accounts of its own: opening a new one takes longer than a run.
 	w := newWorld(t)
 	rapid.Check(t, func(rt *rapid.T) {

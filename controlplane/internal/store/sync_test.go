@@ -27,6 +27,7 @@ func syncWorld(t *testing.T) (*world, Account, Key) {
 // The outcomes of one operation in every order of what can happen to it. An acquire costs 4 of 10 credits, and
 // "big", at a cost of 40, is denied.
 func TestSettlements(t *testing.T) {
+	t.Parallel()
 	type want struct {
 		verdict api.Verdict
 		Wallet
@@ -267,6 +268,7 @@ func TestEmptySync(t *testing.T) {
 // Acquires, voids and unpaid reports of the same operations race. However each ends, it is debited, or voided, or
 // written off, and never two of them; an acquire that comes last is told which.
 func TestConcurrentSettlements(t *testing.T) {
+	t.Parallel()
 	const operations = 300
 	w := newWorld(t)
 	account := w.mustAccount(AccountActive)

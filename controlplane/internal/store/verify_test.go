@@ -111,6 +111,7 @@ func damage(t *testing.T, path string, statements string) string {
 
 // Each statement does one kind of damage; the report has to name it by the ids and amounts that are given.
 func TestVerifyFindsDamage(t *testing.T) {
+	t.Parallel()
 	w := fullWorld(t)
 	const copyEntry = `INSERT INTO entries SELECT seq + 1000, previous, account_id, id || 'x', transaction_id || 'x', kind, bucket,
 		delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE `
