@@ -58,6 +58,14 @@ func (w *writer) transact(batch []*job, careful bool) error {
 			w.keys.Add(1)
 		}
 	}()
+	// What a batch was run from is trusted again only once it is committed.
+	known := w.wallets
+	w.wallets.forget()
+	if !careful {
+		if err := tx.recall(&known); err != nil {
+			return errors.Join(fmt.Errorf("batch abandoned: %w", err), t.Rollback())
+		}
+	}
 	for _, j := range batch {
 		if j.err = j.ctx.Err(); j.err != nil {
 			continue
@@ -86,6 +94,10 @@ func (w *writer) transact(batch []*job, careful bool) error {
 		return fmt.Errorf("commit batch: %w", err)
 	}
 	w.ids.until = promised
+	if !careful {
+		known.keep(tx.wallets)
+		w.wallets = known
+	}
 	w.stats.committed(len(batch), time.Since(start), &tx.tally)
 	return nil
 }

@@ -34,6 +34,7 @@ const (
 	stmtNewestEntry
 	stmtEntriesOf
 	stmtUsed
+	stmtDataVersion
 	numStatements
 )
 
@@ -83,6 +84,7 @@ var statementSQL = [numStatements]string{
 	stmtDrain: `UPDATE leases SET draining = 1 WHERE account_id = ? AND state = 'open' AND draining = 0
 		AND granted - used > ? AND NOT (boot = ? AND key_id = ?)`,
 	stmtDraining:    `SELECT id, used FROM leases WHERE boot = ? AND state = 'open' AND draining = 1 AND gate = ? LIMIT ?`,
+	stmtDataVersion: `PRAGMA data_version`,
 	stmtNewestEntry: `SELECT coalesce(max(seq), 0) FROM entries`,
 	// Along the account's chain: from its newest entry, or from the one before the entry whose id is given.
 	stmtEntriesOf: `WITH RECURSIVE page (seq, place) AS (

@@ -200,6 +200,9 @@ func (tx *writeTx) balances(accountID string) (b ledger.Balances, err error) {
 	if w := tx.wallets[accountID]; w != nil {
 		return w.now, nil
 	}
+	if w, ok := tx.remembered[accountID]; ok {
+		return tx.know(accountID, w.recorded, w.recordedEntry), nil
+	}
 	var last int64
 	err = tx.row(stmtWallet, accountID).Scan(&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff, &last)
 	if err != nil {

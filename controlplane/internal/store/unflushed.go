@@ -11,6 +11,8 @@ import (
 type unflushed struct {
 	// wallets are the balances that the batch has read, by account.
 	wallets map[string]*wallet
+	// remembered are those that the batches before have left.
+	remembered map[string]wallet
 	// touched are the accounts whose balances were moved, in order and possibly more than once, with the balances before.
 	touched []touch
 	entries []entryRow

@@ -38,6 +38,7 @@ type writer struct {
 	stats counters
 	// maxBatch bounds the jobs of one transaction.
 	maxBatch int
+	wallets  walletCache
 	// keys counts the batches that may have changed a key, its owners or what belongs to them, each after its end and
 	// before any of its jobs is answered or the next batch begins. So whoever loads it, reads a key from the database, and
 	// is in a batch that finds it at the same value, knows the key as it is.
