@@ -134,12 +134,12 @@ func TestExitCodesAndMessages(t *testing.T) {
 	}
 }
 
-var tokenLine = regexp.MustCompile(`^tg_(owner|operator|viewer|gate)_[A-Za-z0-9_-]{43}\n$`)
+var tokenLine = regexp.MustCompile(`^tg_(owner|operator|billing|viewer|gate)_[A-Za-z0-9_-]{43}\n$`)
 
 func TestTokenCreatePrintsTheTokenAlone(t *testing.T) {
 	dir := t.TempDir()
 	db := filepath.Join(dir, "new", "deep", "a #?%.db")
-	for _, role := range []string{"owner", "operator", "viewer", "gate"} {
+	for _, role := range []string{"owner", "operator", "billing", "viewer", "gate"} {
 		got := finish(t, command(t, "token", "create", "--db", db, "--role", role, "--name", "n"))
 		if m := tokenLine.FindStringSubmatch(got.stdout); got.code != 0 || m == nil || m[1] != role || got.stderr != "" {
 			t.Fatalf("%s: exit code %d, %d bytes on stdout, stderr %q", role, got.code, len(got.stdout), got.stderr)
@@ -254,6 +254,9 @@ func TestServeAnswersOnAllThreeOnceReady(t *testing.T) {
 	}
 	if strings.Contains(strings.Join(p.lines, "\n"), token) {
 		t.Error("the log holds the token")
+	}
+	if used := lastUse(t, db, token); used == nil {
+		t.Error("the use of the token was not recorded before the end")
 	}
 }
 

@@ -99,6 +99,7 @@ func (c *serveCommand) Run() (err error) {
 	if err != nil {
 		return err
 	}
+	defer startRecorder(ctx, srv, log)()
 	doors, err := c.listen(srv, log)
 	if err != nil {
 		return err

@@ -168,6 +168,14 @@ func (c *ControlPlane) CloseExpired(t testing.TB) int {
 	}
 }
 
+// RecordTokenUses writes down which tokens were used, as tollgate serve does every minute.
+func (c *ControlPlane) RecordTokenUses(t testing.TB) {
+	t.Helper()
+	if err := c.running().RecordTokenUses(context.Background()); err != nil {
+		t.Fatalf("record uses of tokens: %v", err)
+	}
+}
+
 func listen(t testing.TB, h http.Handler, log *slog.Logger) string {
 	s := httptest.NewUnstartedServer(h)
 	s.Config = server.NewHTTPServer(h, log)

@@ -88,14 +88,23 @@ func (c *ControlPlane) must(t testing.TB, method, path string, body any, want in
 	}
 }
 
-// MustToken issues a token of the given role, owner, operator, viewer or gate, and returns its text.
+// MustToken issues a token of the given role, any but account, and returns its text.
 func (c *ControlPlane) MustToken(t testing.TB, role string) string {
 	t.Helper()
-	token, err := server.IssueToken(store.WithActor(context.Background(), store.LocalActor), c.store, "test "+role, store.Role(role))
+	token, err := server.IssueToken(store.WithActor(context.Background(), store.LocalActor), c.store, store.NewToken{Name: "test " + role, Role: store.Role(role)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return token.Reveal()
+}
+
+// MustAccountToken issues a token of role account and returns its text.
+func (c *ControlPlane) MustAccountToken(t testing.TB, accountID string) string {
+	t.Helper()
+	var token struct{ Secret string }
+	c.must(t, http.MethodPost, "/v1/tokens",
+		map[string]any{"name": "test account", "role": "account", "account_id": accountID}, http.StatusCreated, &token)
+	return token.Secret
 }
 
 // MustAccount creates an account that is pending, active or disabled and holds the given credits.

@@ -52,17 +52,17 @@ type updateAccountInput struct {
 }
 
 func (s *Server) registerAccounts(a huma.API) {
-	handle(s, a, huma.Operation{
+	handle(s, a, writeAccounts, huma.Operation{
 		OperationID: "create-account", Method: http.MethodPost, Path: "/v1/accounts", Summary: "Create an account",
 		DefaultStatus: http.StatusCreated,
 	}, s.createAccount)
-	handle(s, a, huma.Operation{
+	handle(s, a, readAccounts, huma.Operation{
 		OperationID: "list-accounts", Method: http.MethodGet, Path: "/v1/accounts", Summary: "List accounts",
 	}, s.listAccounts)
-	handle(s, a, huma.Operation{
+	handle(s, a, readAccounts, huma.Operation{
 		OperationID: "get-account", Method: http.MethodGet, Path: "/v1/accounts/{id}", Summary: "Show an account",
 	}, s.getAccount)
-	handle(s, a, huma.Operation{
+	handle(s, a, writeAccounts, huma.Operation{
 		OperationID: "update-account", Method: http.MethodPatch, Path: "/v1/accounts/{id}", Summary: "Rename an account or change its status",
 		Errors: []int{http.StatusConflict},
 	}, s.updateAccount)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/gin-gonic/gin"
+
+	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
 // huma keeps these in package variables. No other package of this program uses huma.
@@ -130,13 +133,18 @@ func withIntegers(v any) any {
 
 func (s *Server) adminEngine() (http.Handler, error) {
 	e := s.engine("admin")
-	group := e.Group("", s.authenticate(s.store.TokenByDigest, allowAdmin), s.screen)
+	group := e.Group("", s.authenticate(s.store.TokenByDigest, s.allowAdmin), s.screen)
 	a := humagin.NewWithGroup(e, group, adminConfig())
 	s.registerAccounts(a)
 	s.registerWallets(a)
 	s.registerProjects(a)
 	s.registerKeys(a)
 	s.registerUsage(a)
+	s.registerAudit(a)
+	s.registerTokens(a)
+	if err := errors.Join(s.faults...); err != nil {
+		return nil, fmt.Errorf("describe the admin API: %w", err)
+	}
 	dropPatternDescriptions(a.OpenAPI())
 	doc, err := json.Marshal(a.OpenAPI())
 	if err != nil {
@@ -181,7 +189,7 @@ func adminConfig() huma.Config {
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"token": {Type: "http", Scheme: "bearer", Description: "A token of role owner, operator or viewer; a viewer may only read."},
+					"token": {Type: "http", Scheme: "bearer", Description: "A token of any role but gate. x-permission of an operation is what the role has to have, x-roles are those that have it; a token of role account is kept to its account."},
 				},
 			},
 			Security: []map[string][]string{{"token": {}}},
@@ -193,20 +201,27 @@ func adminConfig() huma.Config {
 	}
 }
 
-// handle registers an operation. Errors of do are answered by the table in errors.go.
-func handle[I, O any](s *Server, a huma.API, op huma.Operation, do func(context.Context, *I) (*O, error)) {
+// handle registers an operation for the callers that have the permission. Errors of do are answered by the table in
+// errors.go.
+func handle[I, O any](s *Server, a huma.API, may permission, op huma.Operation, do func(context.Context, *I) (*O, error)) {
+	s.require(may, op.Method, op.Path, new(I))
+	op.Extensions = map[string]any{"x-permission": may, "x-roles": grants[may]}
 	// screen has bounded the body already, and by another status than huma's.
 	op.MaxBodyBytes = -1
 	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
 		http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
-	if strings.Contains(op.Path, "{id}") {
+	if strings.Contains(op.Path, "{id}") || slices.Contains(grants[may], store.RoleAccount) {
 		op.Errors = append(op.Errors, http.StatusNotFound)
 	}
 	if op.Method != http.MethodGet {
 		op.Errors = append(op.Errors, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	huma.Register(a, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := do(ctx, in)
+		err := s.confine(ctx, in)
+		var out *O
+		if err == nil {
+			out, err = do(ctx, in)
+		}
 		if err != nil {
 			return nil, s.problemOf(ctx, err)
 		}

@@ -41,14 +41,14 @@ func bearer(h http.Header) (apikey.Digest, error) {
 }
 
 // authenticate returns a middleware that admits the bearers of tokens that lookup knows and allow accepts.
-func (s *Server) authenticate(lookup tokenLookup, allow func(role store.Role, method string) error) gin.HandlerFunc {
+func (s *Server) authenticate(lookup tokenLookup, allow func(*gin.Context, store.Role) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		token, err := authenticated(c.Request, lookup)
+		token, err := s.authenticated(c.Request, lookup)
 		if err == nil {
 			setValue(c, callerKey, token)
 			actor := store.Actor{ID: token.ID, Name: token.Name, Role: token.Role, RequestID: requestID(c.Request.Context())}
 			c.Request = c.Request.WithContext(store.WithActor(c.Request.Context(), actor))
-			err = allow(token.Role, c.Request.Method)
+			err = allow(c, token.Role)
 		}
 		if err != nil {
 			challenge(c, err)
@@ -59,7 +59,7 @@ func (s *Server) authenticate(lookup tokenLookup, allow func(role store.Role, me
 	}
 }
 
-func authenticated(r *http.Request, lookup tokenLookup) (store.Token, error) {
+func (s *Server) authenticated(r *http.Request, lookup tokenLookup) (store.Token, error) {
 	digest, err := bearer(r.Header)
 	if err != nil {
 		return store.Token{}, err
@@ -68,7 +68,15 @@ func authenticated(r *http.Request, lookup tokenLookup) (store.Token, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Token{}, errBadToken
 	}
-	return token, err
+	if err != nil {
+		return store.Token{}, err
+	}
+	now := s.now()
+	if !token.Usable(now) {
+		return store.Token{}, errBadToken
+	}
+	s.uses.note(&token, now)
+	return token, nil
 }
 
 // challenge adds what RFC 6750 §3 asks of a 401.
@@ -79,24 +87,4 @@ func challenge(c *gin.Context, err error) {
 	case errors.Is(err, errBadToken):
 		c.Header("WWW-Authenticate", `Bearer realm="tollgate", error="invalid_token"`)
 	}
-}
-
-func allowAdmin(role store.Role, method string) error {
-	switch role {
-	case store.RoleOwner, store.RoleOperator:
-		return nil
-	case store.RoleViewer:
-		if method == http.MethodGet {
-			return nil
-		}
-		return errReadOnly
-	}
-	return errRole
-}
-
-func allowGate(role store.Role, _ string) error {
-	if role == store.RoleGate {
-		return nil
-	}
-	return errRole
 }

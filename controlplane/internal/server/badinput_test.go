@@ -29,6 +29,8 @@ var writes = []struct {
 	{"PATCH", "/v1/projects/{project}", `{"name":"p","domain":"new.example.com"}`, "name"},
 	{"POST", "/v1/projects/{project}/domain/attest", `{"reason":"r"}`, "reason"},
 	{"POST", "/v1/projects/{project}/domain/lapse", `{"reason":"r"}`, "reason"},
+	{"POST", "/v1/tokens", `{"name":"t","role":"account","account_id":"{account}"}`, "name"},
+	{"POST", "/v1/tokens/{token}/revoke", `{}`, ""},
 }
 
 // badBodies are wrong on every route. Each is made of the route's good body.
@@ -127,7 +129,7 @@ func (f *fixture) refuses(t *testing.T, r request, status int, location string) 
 func (f *fixture) state(t *testing.T) string {
 	t.Helper()
 	var s strings.Builder
-	for _, path := range []string{"/v1/accounts?limit=100", "/v1/keys?limit=100", "/v1/projects?limit=100", "/v1/accounts/{account}/entries?limit=100", "/v1/accounts/{account}/wallet"} {
+	for _, path := range []string{"/v1/accounts?limit=100", "/v1/keys?limit=100", "/v1/projects?limit=100", "/v1/tokens?limit=100", "/v1/accounts/{account}/entries?limit=100", "/v1/accounts/{account}/wallet"} {
 		_, body := f.Admin(t, "GET", f.fill(path), nil)
 		s.Write(body)
 	}

@@ -17,8 +17,8 @@ var (
 	errNoToken      = errors.New("no bearer token")
 	errBadToken     = errors.New("unknown bearer token")
 	errManyTokens   = errors.New("more than one Authorization header")
+	errListener     = errors.New("the token's role is for another listener")
 	errRole         = errors.New("the token's role does not allow this")
-	errReadOnly     = errors.New("the token may only read")
 	errBodyTooLarge = errors.New("body too large")
 	errMediaType    = errors.New("not JSON")
 	errBodyTimeout  = errors.New("body not received in time")
@@ -40,8 +40,8 @@ var refusals = []struct {
 	{errNoToken, http.StatusUnauthorized, codeUnauthenticated, "expected Authorization: Bearer and a token"},
 	{errBadToken, http.StatusUnauthorized, codeUnauthenticated, "the bearer token is not valid"},
 	{errManyTokens, http.StatusBadRequest, codeInvalidRequest, "header.Authorization: expected exactly one"},
-	{errRole, http.StatusForbidden, codeForbidden, "a token of this role is not accepted on this listener"},
-	{errReadOnly, http.StatusForbidden, codeForbidden, "a viewer token may only read"},
+	{errListener, http.StatusForbidden, codeForbidden, "a token of this role is not accepted on this listener"},
+	{errRole, http.StatusForbidden, codeForbidden, "a token of this role may not do this"},
 	{errBodyTooLarge, http.StatusRequestEntityTooLarge, codeBodyTooLarge, "the body is longer than this endpoint takes"},
 	{errMediaType, http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "header.Content-Type: expected application/json"},
 	{errBodyTimeout, http.StatusRequestTimeout, codeInvalidRequest, "the body did not arrive in time"},
@@ -59,6 +59,7 @@ var refusals = []struct {
 	{store.ErrOpIDReused, http.StatusConflict, codeConflict, "op_id: was used before for another request"},
 	{store.ErrInvalid, http.StatusUnprocessableEntity, codeInvalidRequest, "a value is out of its range"},
 	{store.ErrConflict, http.StatusConflict, codeConflict, "this already exists"},
+	{store.ErrLastOwner, http.StatusConflict, codeLastOwner, "without this token nobody could make another one; make another owner token first"},
 	{ledger.ErrBalanceLimit, http.StatusConflict, codeBalanceLimit, "the balance would exceed 2^53-1 credits"},
 	{api.ErrInvalid, http.StatusBadRequest, codeInvalidRequest, "the message is not valid"},
 	{store.ErrDiskFull, http.StatusServiceUnavailable, codeUnavailable, "the disk is full: nothing can be changed"},

@@ -191,6 +191,8 @@ type fixture struct {
 	key     controlplanetest.Key
 	project string
 	pair    controlplanetest.Pair
+	// token is the id of a viewer token.
+	token string
 	// asked counts the acquires of verdict.
 	asked int
 }
@@ -208,12 +210,13 @@ func newPairFixture(t *testing.T) *fixture {
 	f := newFixture(t)
 	f.project = f.MustProject(t, f.account, "verified")
 	f.pair = f.MustPair(t, f.project)
+	f.token = decode[struct{ ID string }](t, f.do(t, "POST", "/v1/tokens", `{"name":"t","role":"viewer"}`), 201).ID
 	return f
 }
 
-// fill puts the fixture's ids in the place of {account}, {key}, {project} and {pair}.
+// fill puts the fixture's ids in the place of {account}, {key}, {project}, {pair} and {token}.
 func (f *fixture) fill(text string) string {
-	return strings.NewReplacer("{account}", f.account, "{key}", f.key.ID, "{project}", f.project, "{pair}", f.pair.ID).Replace(text)
+	return strings.NewReplacer("{account}", f.account, "{key}", f.key.ID, "{project}", f.project, "{pair}", f.pair.ID, "{token}", f.token).Replace(text)
 }
 
 // do sends an admin request with the fixture's ids filled in.

@@ -116,11 +116,11 @@ func do(h http.Handler, method, path, token, body string) *httptest.ResponseReco
 func TestBrokenDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "t.db")
 	s, st, log := newServerAt(t, path)
-	admin, err := IssueToken(t.Context(), st, "a", store.RoleOwner)
+	admin, err := IssueToken(t.Context(), st, store.NewToken{Name: "a", Role: store.RoleOwner})
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate, err := IssueToken(t.Context(), st, "g", store.RoleGate)
+	gate, err := IssueToken(t.Context(), st, store.NewToken{Name: "g", Role: store.RoleGate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,11 +158,11 @@ func TestBrokenDatabase(t *testing.T) {
 
 func TestClosedStore(t *testing.T) {
 	s, st, _ := newServer(t)
-	admin, err := IssueToken(t.Context(), st, "a", store.RoleOwner)
+	admin, err := IssueToken(t.Context(), st, store.NewToken{Name: "a", Role: store.RoleOwner})
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate, err := IssueToken(t.Context(), st, "g", store.RoleGate)
+	gate, err := IssueToken(t.Context(), st, store.NewToken{Name: "g", Role: store.RoleGate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,8 +189,8 @@ func TestClosedStore(t *testing.T) {
 func TestTokenText(t *testing.T) {
 	_, st, _ := newServer(t)
 	seen := map[string]bool{}
-	for _, role := range []store.Role{store.RoleOwner, store.RoleOperator, store.RoleViewer, store.RoleGate} {
-		token, err := IssueToken(t.Context(), st, "n", role)
+	for _, role := range []store.Role{store.RoleOwner, store.RoleOperator, store.RoleBilling, store.RoleViewer, store.RoleGate} {
+		token, err := IssueToken(t.Context(), st, store.NewToken{Name: "n", Role: role})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -107,21 +107,21 @@ type revokeKeyInput struct {
 }
 
 func (s *Server) registerKeys(a huma.API) {
-	handle(s, a, huma.Operation{
+	handle(s, a, writeKeys, huma.Operation{
 		OperationID: "create-key", Method: http.MethodPost, Path: "/v1/keys", Summary: "Create a key",
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, s.createKey)
-	handle(s, a, huma.Operation{
+	handle(s, a, readKeys, huma.Operation{
 		OperationID: "list-keys", Method: http.MethodGet, Path: "/v1/keys", Summary: "List keys, or search for them",
 	}, s.listKeys)
-	handle(s, a, huma.Operation{
+	handle(s, a, readKeys, huma.Operation{
 		OperationID: "get-key", Method: http.MethodGet, Path: "/v1/keys/{id}", Summary: "Show a key",
 	}, s.getKey)
-	handle(s, a, huma.Operation{
+	handle(s, a, writeKeys, huma.Operation{
 		OperationID: "update-key", Method: http.MethodPatch, Path: "/v1/keys/{id}", Summary: "Rename, disable or enable a key, or change its environment, end or metadata",
 		Errors: []int{http.StatusConflict},
 	}, s.updateKey)
-	handle(s, a, huma.Operation{
+	handle(s, a, writeKeys, huma.Operation{
 		OperationID: "revoke-key", Method: http.MethodPost, Path: "/v1/keys/{id}/revoke", Summary: "Revoke a key for good",
 	}, s.revokeKey)
 	s.registerKeyChanges(a)
@@ -206,9 +206,31 @@ func checkOwner(b *createKeyBody, scheme *apikey.Scheme) error {
 
 func unknownOwner(scheme *apikey.Scheme) *Problem {
 	if scheme.Type == apikey.KeyPair {
-		return badField(http.StatusNotFound, codeNotFound, "body.project_id", "expected the id of a project")
+		return unknownProject()
 	}
+	return unknownAccount()
+}
+
+func unknownAccount() *Problem {
 	return badField(http.StatusNotFound, codeNotFound, "body.account_id", "expected the id of an account")
+}
+
+func unknownProject() *Problem {
+	return badField(http.StatusNotFound, codeNotFound, "body.project_id", "expected the id of a project")
+}
+
+func (in *createKeyInput) confine(ctx context.Context, s *Server, accountID string) error {
+	if id := in.Body.AccountID; id != "" && ownAccount(id, accountID) != nil {
+		return unknownAccount()
+	}
+	if in.Body.ProjectID == "" {
+		return nil
+	}
+	err := s.ownProject(ctx, in.Body.ProjectID, accountID)
+	if errors.Is(err, store.ErrNotFound) {
+		return unknownProject()
+	}
+	return err
 }
 
 // mintKey makes the key that b asks for. Its secret is in the second result alone.

@@ -21,6 +21,10 @@ type listKeysInput struct {
 	Metadata    string `query:"metadata" maxLength:"300" doc:"Only keys with this entry in their metadata, as name=value."`
 }
 
+func (in *listKeysInput) confine(ctx context.Context, s *Server, accountID string) error {
+	return s.confineList(ctx, accountID, &in.AccountID, in.ProjectID, "")
+}
+
 func (in *listKeysInput) filter(all schemes) (store.KeyFilter, error) {
 	f := store.KeyFilter{
 		AccountID: in.AccountID, ProjectID: in.ProjectID, Scheme: in.Scheme, Environment: store.Environment(in.Environment),

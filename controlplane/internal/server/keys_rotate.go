@@ -50,11 +50,11 @@ type replaceKeyOutput struct {
 }
 
 func (s *Server) registerKeyChanges(a huma.API) {
-	handle(s, a, huma.Operation{
+	handle(s, a, writeKeys, huma.Operation{
 		OperationID: "rotate-key", Method: http.MethodPost, Path: "/v1/keys/{id}/rotate",
 		Summary: "Renew a key's secret, or a pair's halves, under the same id", Errors: []int{http.StatusConflict},
 	}, s.rotateKey)
-	handle(s, a, huma.Operation{
+	handle(s, a, writeKeys, huma.Operation{
 		OperationID: "replace-key", Method: http.MethodPost, Path: "/v1/keys/{id}/replace",
 		Summary:       "Revoke a compromised key at once and make a new one in its place",
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},

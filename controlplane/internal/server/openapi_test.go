@@ -21,21 +21,6 @@ func TestOpenAPIDocumentIsValidAndWhole(t *testing.T) {
 	if doc.OpenAPI != "3.1.0" {
 		t.Errorf("got OpenAPI %s, want 3.1.0", doc.OpenAPI)
 	}
-	var got []string
-	for _, r := range routesOf(doc) {
-		got = append(got, r.method+" "+r.path)
-	}
-	want := []string{
-		"GET /v1/accounts", "GET /v1/accounts/{id}", "GET /v1/accounts/{id}/entries", "GET /v1/accounts/{id}/wallet",
-		"GET /v1/keys", "GET /v1/keys/{id}", "GET /v1/projects", "GET /v1/projects/{id}", "GET /v1/usage",
-		"PATCH /v1/accounts/{id}", "PATCH /v1/keys/{id}", "PATCH /v1/projects/{id}",
-		"POST /v1/accounts", "POST /v1/accounts/{id}/credits",
-		"POST /v1/keys", "POST /v1/keys/{id}/replace", "POST /v1/keys/{id}/revoke", "POST /v1/keys/{id}/rotate",
-		"POST /v1/projects", "POST /v1/projects/{id}/domain/attest", "POST /v1/projects/{id}/domain/lapse",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("routes:\ngot  %q\nwant %q", got, want)
-	}
 }
 
 func TestNoDocsPageFromElsewhere(t *testing.T) {
@@ -61,40 +46,4 @@ func routesOf(doc *openapi3.T) []route {
 	}
 	slices.SortFunc(routes, func(a, b route) int { return strings.Compare(a.method+a.path, b.method+b.path) })
 	return routes
-}
-
-// Every role meets every route of the document: a viewer reads and nothing else, a gate is turned away. Requests
-// that a role may make end in something other than 401 and 403.
-func TestRolesOnEveryRoute(t *testing.T) {
-	cp := controlplanetest.New(t)
-	for _, r := range routesOf(document(t, cp).doc) {
-		for _, role := range []string{"owner", "operator", "viewer", "gate", "nobody", "stranger"} {
-			t.Run(r.method+" "+r.path+" "+role, func(t *testing.T) {
-				want := 0
-				header := http.Header{}
-				switch role {
-				case "nobody":
-					want, header["Authorization"] = http.StatusUnauthorized, nil
-				case "stranger":
-					want = http.StatusUnauthorized
-					header.Set("Authorization", "Bearer tg_owner_"+strings.Repeat("A", 43))
-				default:
-					header.Set("Authorization", "Bearer "+cp.MustToken(t, role))
-					if role == "gate" || role == "viewer" && r.method != http.MethodGet {
-						want = http.StatusForbidden
-					}
-				}
-				body := ""
-				if r.method != http.MethodGet {
-					body = "{}"
-				}
-				path := strings.ReplaceAll(r.path, "{id}", "none")
-				a := send(t, cp, request{method: r.method, path: path, body: body, header: header})
-				refused := a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
-				if want != 0 && a.status != want || want == 0 && refused {
-					t.Errorf("got status %d, want %d (0: any but a refusal): %s", a.status, want, a.body)
-				}
-			})
-		}
-	}
 }

@@ -27,6 +27,7 @@ const (
 	codeDomainNotVerified    Code = "domain_not_verified"
 	codeSchemeUnusable       Code = "scheme_unusable"
 	codeIdempotencyKeyReused Code = "idempotency_key_reused"
+	codeLastOwner            Code = "last_owner"
 	codeBalanceLimit         Code = "balance_limit"
 	codeBodyTooLarge         Code = "body_too_large"
 	codeUnsupportedMediaType Code = "unsupported_media_type"

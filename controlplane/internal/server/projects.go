@@ -83,24 +83,24 @@ type domainStatusInput struct {
 }
 
 func (s *Server) registerProjects(a huma.API) {
-	handle(s, a, huma.Operation{
+	handle(s, a, writeProjects, huma.Operation{
 		OperationID: "create-project", Method: http.MethodPost, Path: "/v1/projects", Summary: "Create a project with its domain, unverified",
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound},
 	}, s.createProject)
-	handle(s, a, huma.Operation{
+	handle(s, a, readProjects, huma.Operation{
 		OperationID: "list-projects", Method: http.MethodGet, Path: "/v1/projects", Summary: "List projects",
 	}, s.listProjects)
-	handle(s, a, huma.Operation{
+	handle(s, a, readProjects, huma.Operation{
 		OperationID: "get-project", Method: http.MethodGet, Path: "/v1/projects/{id}", Summary: "Show a project",
 	}, s.getProject)
-	handle(s, a, huma.Operation{
+	handle(s, a, writeProjects, huma.Operation{
 		OperationID: "update-project", Method: http.MethodPatch, Path: "/v1/projects/{id}", Summary: "Rename a project or change its domain",
 	}, s.updateProject)
-	handle(s, a, huma.Operation{
+	handle(s, a, writeDomains, huma.Operation{
 		OperationID: "attest-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/attest",
 		Summary: "Vouch for a project's domain: it counts as verified",
 	}, s.changeDomain("attest domain", s.store.AttestDomain))
-	handle(s, a, huma.Operation{
+	handle(s, a, writeDomains, huma.Operation{
 		OperationID: "lapse-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/lapse",
 		Summary: "Withdraw a verified domain: requests that need it are refused", Errors: []int{http.StatusConflict},
 	}, s.changeDomain("lapse domain", s.store.LapseDomain))
@@ -116,7 +116,7 @@ func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*pr
 	}
 	p, err := s.store.CreateProject(ctx, store.NewProject{AccountID: in.Body.AccountID, Name: in.Body.Name, Domain: domain})
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, badField(http.StatusNotFound, codeNotFound, "body.account_id", "expected the id of an account")
+		return nil, unknownAccount()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create project: %w", err)
@@ -124,10 +124,16 @@ func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*pr
 	return &projectOutput{Body: showProject(p)}, nil
 }
 
-func (s *Server) listProjects(ctx context.Context, in *struct {
+type listProjectsInput struct {
 	PageQuery
 	AccountID string `query:"account_id" maxLength:"200" doc:"Only this account's projects."`
-}) (*listOutput[project], error) {
+}
+
+func (in *listProjectsInput) confine(ctx context.Context, s *Server, accountID string) error {
+	return s.confineList(ctx, accountID, &in.AccountID, "", "")
+}
+
+func (s *Server) listProjects(ctx context.Context, in *listProjectsInput) (*listOutput[project], error) {
 	page, err := in.page("projects", projectPrefix)
 	if err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func TestKeysOfSchemesThatChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
-	token, err := server.IssueToken(context.Background(), st, "n", store.RoleOwner)
+	token, err := server.IssueToken(context.Background(), st, store.NewToken{Name: "n", Role: store.RoleOwner})
 	if err != nil {
 		t.Fatal(err)
 	}

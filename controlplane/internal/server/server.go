@@ -20,7 +20,7 @@ type Config struct {
 	Schemes []*apikey.Scheme
 	// Logger receives one record per admin request and per internal error; nil means slog.Default().
 	Logger *slog.Logger
-	// Now tells how old a remembered gate token is; nil means time.Now.
+	// Now tells how old a remembered gate token is, and which tokens have expired; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -29,10 +29,17 @@ type Server struct {
 	store   *store.Store
 	log     *slog.Logger
 	metrics *metrics
+	now     func() time.Time
 	gates   *tokenCache
+	uses    *tokenUses
 	schemes schemes
 	// strangers are the schemes that only gates know.
 	strangers strangers
+
+	// rules are the roles that may ask for an operation, by its method and gin's pattern of its path.
+	rules map[string][]store.Role
+	// faults are what is wrong with the registered operations.
+	faults []error
 
 	admin, gate, ops http.Handler
 }
@@ -55,7 +62,10 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: c.Store, log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes}
+	s := &Server{
+		store: c.Store, now: c.Now, uses: newTokenUses(), log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes,
+		rules: map[string][]store.Role{},
+	}
 	s.gates = newTokenCache(c.Store.TokenByDigest, c.Now)
 	admin, err := s.adminEngine()
 	if err != nil {

@@ -10,15 +10,22 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
-// IssueToken makes a token of the given role, "tg_", the role, "_" and 256 random bits in 43 characters of
-// base64url, and records its digest in st. The caller shows the text once; nothing can show it again.
-func IssueToken(ctx context.Context, st *store.Store, name string, role store.Role) (apikey.Secret, error) {
+// mintToken makes the text of a token of the given role: "tg_", the role, "_" and 256 random bits in 43 characters of
+// base64url.
+func mintToken(role store.Role) apikey.Secret {
 	random := make([]byte, 32)
 	// crypto/rand.Read never fails: it ends the program instead.
 	_, _ = rand.Read(random)
-	text := "tg_" + string(role) + "_" + base64.RawURLEncoding.EncodeToString(random)
-	if _, err := st.CreateToken(ctx, store.NewToken{Name: name, Role: role, Digest: apikey.DigestOf(text)}); err != nil {
+	return apikey.Secret("tg_" + string(role) + "_" + base64.RawURLEncoding.EncodeToString(random))
+}
+
+// IssueToken makes a token and records it in st, with a digest of its own. The caller shows the text once; nothing can
+// show it again.
+func IssueToken(ctx context.Context, st *store.Store, in store.NewToken) (apikey.Secret, error) {
+	text := mintToken(in.Role)
+	in.Digest = apikey.DigestOf(text.Reveal())
+	if _, _, err := st.CreateToken(ctx, in, nil); err != nil {
 		return "", fmt.Errorf("issue token: %w", err)
 	}
-	return apikey.Secret(text), nil
+	return text, nil
 }

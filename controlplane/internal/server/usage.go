@@ -43,8 +43,12 @@ type usageInput struct {
 	Cursor         string   `query:"cursor" maxLength:"2000" doc:"The next_cursor of the page before; the rest of the query has to be the same."`
 }
 
+func (in *usageInput) confine(ctx context.Context, s *Server, accountID string) error {
+	return s.confineList(ctx, accountID, &in.AccountID, in.ProjectID, in.KeyID)
+}
+
 func (s *Server) registerUsage(a huma.API) {
-	handle(s, a, huma.Operation{
+	handle(s, a, readUsage, huma.Operation{
 		OperationID: "get-usage", Method: http.MethodGet, Path: "/v1/usage", Summary: "Sum the requests that gates have counted",
 		Description: "Sorted by hour or day, the newest first, and descending by the other groups. Hours that are older than what " +
 			"the server keeps are counted at the first hour of their day and in no conversation.",

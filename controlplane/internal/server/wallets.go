@@ -75,14 +75,14 @@ func showEntry(e store.Entry) entry {
 }
 
 func (s *Server) registerWallets(a huma.API) {
-	handle(s, a, huma.Operation{
+	handle(s, a, topUpCredits, huma.Operation{
 		OperationID: "add-credits", Method: http.MethodPost, Path: "/v1/accounts/{id}/credits", Summary: "Add credits to an account",
 		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
 	}, s.addCredits)
-	handle(s, a, huma.Operation{
+	handle(s, a, readCredits, huma.Operation{
 		OperationID: "get-wallet", Method: http.MethodGet, Path: "/v1/accounts/{id}/wallet", Summary: "Show an account's balances",
 	}, s.getWallet)
-	handle(s, a, huma.Operation{
+	handle(s, a, readCredits, huma.Operation{
 		OperationID: "list-entries", Method: http.MethodGet, Path: "/v1/accounts/{id}/entries", Summary: "List an account's ledger entries",
 	}, s.listEntries)
 }

@@ -23,6 +23,7 @@ type auditWorld struct {
 	project      Project
 	key, pair    Key
 	spare, other Key
+	token        Token
 }
 
 // The secrets of auditWorld's keys begin with canary, and so do those that its acts give them.
@@ -35,6 +36,7 @@ func newAuditWorld(t *testing.T) *auditWorld {
 	w.account, _ = w.Account(t.Context(), w.project.AccountID)
 	w.key, w.spare = w.mustKey(w.account.ID, canary+"key"), w.mustKey(w.account.ID, canary+"spare")
 	w.pair, w.other = w.mustPair(w.project.ID, canary+"pair"), w.mustPair(w.project.ID, canary+"other")
+	w.token = w.mustMakeToken(newToken(RoleViewer, canary+"viewer"))
 	return w
 }
 
@@ -132,8 +134,22 @@ func deeds(w *auditWorld) []deed {
 			Before: raw(`{"available":0}`), After: raw(`{"available":5,"amount":5}`),
 		}}},
 		{"create token", func(ctx context.Context, w *auditWorld) error {
-			return sole(w.CreateToken(ctx, NewToken{Name: "ci", Role: RoleGate, Digest: apikey.DigestOf(canary + "token")}))
+			return first(w.CreateToken(ctx, newToken(RoleGate, canary+"token"), nil))
 		}, []Act{{Action: "token.create", TargetKind: "token", TargetID: "NEW", After: raw(`{"name":"ci","role":"gate"}`)}}},
+		{"create account token", func(ctx context.Context, w *auditWorld) error {
+			in := newToken(RoleAccount, canary+"own")
+			in.AccountID = account
+			return first(w.CreateToken(ctx, in, nil))
+		}, []Act{{
+			Action: "token.create", TargetKind: "token", TargetID: "NEW", AccountID: account,
+			After: raw(`{"name":"ci","role":"account","account_id":"` + account + `"}`),
+		}}},
+		{"revoke token", func(ctx context.Context, w *auditWorld) error {
+			return sole(w.RevokeToken(ctx, w.token.ID))
+		}, []Act{{
+			Action: "token.revoke", TargetKind: "token", TargetID: w.token.ID, Before: raw(`{"name":"ci","role":"viewer"}`),
+			After: raw(`{"name":"ci","role":"viewer","revoked_at":"NOW"}`),
+		}}},
 	}
 }
 
@@ -175,6 +191,7 @@ func TestEveryChangeIsAudited(t *testing.T) {
 			want.At, want.Actor = at, ada
 			// What took the place of a key was made right before.
 			want.After = json.RawMessage(strings.Replace(string(want.After), "NEW", got[len(got)-1].TargetID, 1))
+			want.After = json.RawMessage(strings.Replace(string(want.After), "NOW", at.Format(time.RFC3339Nano), 1))
 			if want.After == nil || string(want.After) == "" {
 				want.After = nil
 			}
@@ -305,7 +322,7 @@ func TestAuditHoldsNoSecret(t *testing.T) {
 	if len(digests) < 10 {
 		t.Fatalf("%d digests: the test misses some", len(digests))
 	}
-	for _, name := range []string{"key", "spare", "new", "rotated", "next", "token"} {
+	for _, name := range []string{"key", "spare", "new", "rotated", "next", "token", "own", "viewer"} {
 		digests = append(digests, apikey.DigestOf(canary+name).Hex())
 	}
 	for _, d := range digests {

@@ -85,10 +85,15 @@ type creditView struct {
 func (creditView) view() {}
 
 type tokenView struct {
-	Name string `json:"name"`
-	Role Role   `json:"role"`
+	Name      string     `json:"name"`
+	Role      Role       `json:"role"`
+	AccountID string     `json:"account_id,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 }
 
 func (tokenView) view() {}
 
-func viewToken(t Token) tokenView { return tokenView{Name: t.Name, Role: t.Role} }
+func viewToken(t Token) tokenView {
+	return tokenView{Name: t.Name, Role: t.Role, AccountID: t.AccountID, ExpiresAt: t.ExpiresAt, RevokedAt: t.RevokedAt}
+}

@@ -54,6 +54,8 @@ CREATE TABLE tokens (
     CHECK ((role = 'account') = (account_id IS NOT NULL))
 ) STRICT;
 
+CREATE INDEX tokens_by_account ON tokens (account_id, id);
+
 INSERT INTO tokens (id, name, role, account_id, digest, created_us, expires_us, revoked_us, last_used_us)
 SELECT id, name, role, NULL, digest, created_us, NULL, NULL, NULL FROM tokens_0001;
 

@@ -7,19 +7,23 @@ package queries
 
 import (
 	"context"
+	"database/sql"
 )
 
 const insertToken = `-- name: InsertToken :exec
-INSERT INTO tokens (id, name, role, digest, created_us)
-VALUES (?1, ?2, ?3, ?4, ?5)
+INSERT INTO tokens (id, name, role, account_id, digest, created_us, expires_us)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+        ?7)
 `
 
 type InsertTokenParams struct {
 	ID        string
 	Name      string
 	Role      string
+	AccountID sql.NullString
 	Digest    []byte
 	CreatedUs int64
+	ExpiresUs sql.NullInt64
 }
 
 func (q *Queries) InsertToken(ctx context.Context, arg InsertTokenParams) error {
@@ -27,31 +31,184 @@ func (q *Queries) InsertToken(ctx context.Context, arg InsertTokenParams) error 
 		arg.ID,
 		arg.Name,
 		arg.Role,
+		arg.AccountID,
 		arg.Digest,
 		arg.CreatedUs,
+		arg.ExpiresUs,
 	)
 	return err
 }
 
-const tokenByDigest = `-- name: TokenByDigest :one
-SELECT id, name, role, created_us FROM tokens WHERE digest = ?1
+const otherOwners = `-- name: OtherOwners :one
+SELECT count(*) FROM tokens
+WHERE role = 'owner' AND id <> ?1 AND revoked_us IS NULL AND (expires_us IS NULL OR expires_us > ?2)
 `
 
-type TokenByDigestRow struct {
-	ID        string
-	Name      string
-	Role      string
-	CreatedUs int64
+type OtherOwnersParams struct {
+	ID    string
+	NowUs sql.NullInt64
 }
 
-func (q *Queries) TokenByDigest(ctx context.Context, digest []byte) (TokenByDigestRow, error) {
-	row := q.db.QueryRowContext(ctx, tokenByDigest, digest)
-	var i TokenByDigestRow
+func (q *Queries) OtherOwners(ctx context.Context, arg OtherOwnersParams) (int64, error) {
+	row := q.db.QueryRowContext(ctx, otherOwners, arg.ID, arg.NowUs)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const revokeToken = `-- name: RevokeToken :exec
+UPDATE tokens SET revoked_us = ?1 WHERE id = ?2
+`
+
+type RevokeTokenParams struct {
+	RevokedUs sql.NullInt64
+	ID        string
+}
+
+func (q *Queries) RevokeToken(ctx context.Context, arg RevokeTokenParams) error {
+	_, err := q.db.ExecContext(ctx, revokeToken, arg.RevokedUs, arg.ID)
+	return err
+}
+
+const token = `-- name: Token :one
+SELECT id, name, role, account_id, digest, created_us, expires_us, revoked_us, last_used_us FROM tokens WHERE id = ?1
+`
+
+func (q *Queries) Token(ctx context.Context, id string) (Token, error) {
+	row := q.db.QueryRowContext(ctx, token, id)
+	var i Token
 	err := row.Scan(
 		&i.ID,
 		&i.Name,
 		&i.Role,
+		&i.AccountID,
+		&i.Digest,
 		&i.CreatedUs,
+		&i.ExpiresUs,
+		&i.RevokedUs,
+		&i.LastUsedUs,
 	)
 	return i, err
+}
+
+const tokenByDigest = `-- name: TokenByDigest :one
+SELECT id, name, role, account_id, digest, created_us, expires_us, revoked_us, last_used_us FROM tokens WHERE digest = ?1
+`
+
+func (q *Queries) TokenByDigest(ctx context.Context, digest []byte) (Token, error) {
+	row := q.db.QueryRowContext(ctx, tokenByDigest, digest)
+	var i Token
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.Role,
+		&i.AccountID,
+		&i.Digest,
+		&i.CreatedUs,
+		&i.ExpiresUs,
+		&i.RevokedUs,
+		&i.LastUsedUs,
+	)
+	return i, err
+}
+
+const tokens = `-- name: Tokens :many
+SELECT id, name, role, account_id, digest, created_us, expires_us, revoked_us, last_used_us FROM tokens WHERE id < ?1 ORDER BY id DESC LIMIT ?2
+`
+
+type TokensParams struct {
+	After   string
+	MaxRows int64
+}
+
+func (q *Queries) Tokens(ctx context.Context, arg TokensParams) ([]Token, error) {
+	rows, err := q.db.QueryContext(ctx, tokens, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Token
+	for rows.Next() {
+		var i Token
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.Role,
+			&i.AccountID,
+			&i.Digest,
+			&i.CreatedUs,
+			&i.ExpiresUs,
+			&i.RevokedUs,
+			&i.LastUsedUs,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tokensOfAccount = `-- name: TokensOfAccount :many
+SELECT id, name, role, account_id, digest, created_us, expires_us, revoked_us, last_used_us FROM tokens WHERE account_id = ?1 AND id < ?2
+ORDER BY id DESC LIMIT ?3
+`
+
+type TokensOfAccountParams struct {
+	AccountID sql.NullString
+	After     string
+	MaxRows   int64
+}
+
+func (q *Queries) TokensOfAccount(ctx context.Context, arg TokensOfAccountParams) ([]Token, error) {
+	rows, err := q.db.QueryContext(ctx, tokensOfAccount, arg.AccountID, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Token
+	for rows.Next() {
+		var i Token
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.Role,
+			&i.AccountID,
+			&i.Digest,
+			&i.CreatedUs,
+			&i.ExpiresUs,
+			&i.RevokedUs,
+			&i.LastUsedUs,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const useToken = `-- name: UseToken :exec
+UPDATE tokens SET last_used_us = ?1
+WHERE id = ?2 AND (last_used_us IS NULL OR last_used_us < ?1)
+`
+
+type UseTokenParams struct {
+	UsedUs sql.NullInt64
+	ID     string
+}
+
+func (q *Queries) UseToken(ctx context.Context, arg UseTokenParams) error {
+	_, err := q.db.ExecContext(ctx, useToken, arg.UsedUs, arg.ID)
+	return err
 }
