@@ -40,7 +40,7 @@ func (v *vm) allocations(credentials []string) float64 {
 // measureFootprint counts what requests leave behind in a VM, and what they ask of the control plane.
 func measureFootprint(b *bench) string {
 	keys := credentialsOf(1)
-	wasm := b.guest("counting")
+	wasm := b.ownGuest("counting")
 	sdk := b.vm(wasm, "sdk", map[string]string{"COUNT": "sdk"})
 	sdk.serve(hotBatch, keys)
 	own := b.vm(wasm, "tollgate", tokenEnv)

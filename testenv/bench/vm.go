@@ -18,11 +18,19 @@ const leaseConfiguration = `{
   "routes": [{"prefix": "/v1/", "scheme": "genrex", "cost": 1, "mode": "lease"}]
 }`
 
-// guest compiles one of this folder's filters with the patched runtime, so that it can run for long.
-func (b *bench) guest(name string) string {
-	out := filepath.Join(b.dir, name+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-overlay",
-		filepath.Join(filepath.Dir(b.tollgate), "overlay", "overlay.json"), "-o", out, "./testenv/bench/testdata/guests/"+name)
+// guest compiles one of this folder's filters on the SDK as it is, with the patched runtime, so that it can run for long.
+func (b *bench) guest(name string) string { return b.buildGuest(name, name+".wasm") }
+
+// ownGuest compiles one on the copy of the SDK that Tollgate's filter is built with.
+func (b *bench) ownGuest(name string) string {
+	return b.buildGuest(name, name+"-own.wasm", "-modfile", filepath.Join(filepath.Dir(b.tollgate), "overlay", "go.mod"))
+}
+
+func (b *bench) buildGuest(name, file string, flags ...string) string {
+	out := filepath.Join(b.dir, file)
+	args := append([]string{"build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-overlay",
+		filepath.Join(filepath.Dir(b.tollgate), "overlay", "overlay.json"), "-o", out}, flags...)
+	cmd := exec.Command("go", append(args, "./testenv/bench/testdata/guests/"+name)...)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("build guest %s: %w\n%s", name, err, text)
