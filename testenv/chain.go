@@ -59,7 +59,7 @@ type chain struct {
 // newChain makes a stream through every plugin of the worker that is not left out.
 func (w *Worker) newChain(o StreamOptions, to sink) *chain {
 	w.made++
-	c := &chain{w: w, number: w.made, began: w.opts.Now(), opts: o, sink: to, filterState: map[string][]byte{}}
+	c := &chain{w: w, number: w.made, began: w.opts.Now(), opts: o, sink: to}
 	for _, place := range w.chain {
 		place.revive(w)
 		p := place.current()
@@ -81,7 +81,7 @@ func (c *chain) accept(dir direction, in piece) {
 		return
 	}
 	if in.part == partHeaders {
-		c.begin(dir, in.headers)
+		in.fresh = c.begin(dir, in.headers)
 	}
 	c.received[dir] += int64(len(in.body))
 	if c.flowing(dir) {
@@ -89,15 +89,16 @@ func (c *chain) accept(dir direction, in piece) {
 	}
 }
 
-func (c *chain) begin(dir direction, headers []Header) {
+func (c *chain) begin(dir direction, headers []Header) *headerMap {
 	m := newHeaderMap(headers, c.w.opts.InlineHeaders)
 	c.latest[dir].headers = m
 	if dir == toClient {
 		c.responding = true
-		return
+		return m
 	}
 	method, _ := m.get(":method")
 	c.head, c.grpc = method == http.MethodHead, isGRPC(m)
+	return m
 }
 
 // flowing says whether pieces still move: a request stops at a local response, everything at the end.
@@ -126,7 +127,11 @@ func (c *chain) push(dir direction, i int, in piece) {
 		return
 	}
 	x := c.filters[i]
-	x.take(dir, in)
+	if len(x.sides[dir].inbox) == 0 && !x.blocked(dir) && c.flowing(dir) {
+		c.forward(dir, x, c.step(dir, x, in))
+	} else {
+		x.take(dir, in)
+	}
 	c.pump(dir, x)
 }
 

@@ -27,8 +27,10 @@ const (
 type piece struct {
 	part    part
 	headers []Header
-	body    []byte
-	end     bool // nothing follows
+	// fresh is headers as a map that no filter has seen, made where they entered the chain; the first filter takes it over.
+	fresh *headerMap
+	body  []byte
+	end   bool // nothing follows
 }
 
 // side is one direction of a stream inside one filter.
@@ -133,6 +135,7 @@ func (x *httpContext) deadStep(dir direction, in piece) []piece {
 			return []piece{in}
 		}
 		x.sides[dir].stopped, x.sides[dir].all = partHeaders, true
+		x.vm.w.mayStick = true
 		return nil
 	}
 	x.fail()
@@ -152,12 +155,15 @@ func (x *httpContext) headersStep(dir direction, in piece) []piece {
 	sd := &x.sides[dir]
 	x.create()
 	sd.ended = in.end
-	sd.headers, sd.headersOpen = newHeaderMap(in.headers, x.vm.w.opts.InlineHeaders), true
+	sd.headers, sd.headersOpen = in.fresh, true
+	if sd.headers == nil {
+		sd.headers = newHeaderMap(in.headers, x.vm.w.opts.InlineHeaders)
+	}
 	x.stream.latest[dir].headers = sd.headers
 	action := x.vm.call(stepCallbacks[dir][partHeaders], x.id, uint64(len(sd.headers.pairs)), flag(in.end))
 	sd.headersHeld = true
 	if action != headersContinue && action != headersContinueEnd {
-		sd.stopped = partHeaders
+		sd.stopped, x.vm.w.mayStick = partHeaders, true
 		sd.all = action != headersStop || !x.plugin.AllowOnHeadersStopIteration
 		sd.limited = action == headersStopAndBuffer
 		return nil
@@ -183,6 +189,7 @@ func (x *httpContext) bodyStep(dir direction, in piece) []piece {
 		return x.release(dir, partBody)
 	}
 	sd.stopped, sd.all, sd.buffering = partBody, false, action == dataStopAndBuffer
+	x.vm.w.mayStick = true
 	switch {
 	case sd.buffering:
 		x.stream.overflows(dir, sd.size())
@@ -201,6 +208,7 @@ func (x *httpContext) trailersStep(dir direction, in piece) []piece {
 	x.stream.latest[dir].trailers = sd.trailers
 	if x.vm.call(stepCallbacks[dir][partTrailers], x.id, uint64(len(sd.trailers.pairs))) != headersContinue {
 		sd.stopped, sd.all = partTrailers, true
+		x.vm.w.mayStick = true
 		return nil
 	}
 	return x.release(dir, partTrailers)

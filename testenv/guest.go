@@ -35,7 +35,7 @@ func (vm *wasmVM) enter(cb callback, contextID uint32, args []uint64) (uint64, b
 	current, effective := vm.current, vm.effective
 	vm.current, vm.effective = contextID, 0
 	stack := append(append(vm.stack[:0], uint64(contextID)), args...)
-	err := vm.run(callbackExports[cb], func() error { return fn.CallWithStack(vm.ctx, stack) })
+	err := vm.callWithStack(fn, callbackExports[cb], stack)
 	vm.flush()
 	vm.current, vm.effective = current, effective
 	if err != nil {
@@ -46,9 +46,9 @@ func (vm *wasmVM) enter(cb callback, contextID uint32, args []uint64) (uint64, b
 		}
 		return 0, false
 	}
-	result := uint64(uint32(stack[0]))
-	if len(fn.Definition().ResultTypes()) == 0 {
-		result = 0
+	var result uint64
+	if vm.answers[cb] {
+		result = uint64(uint32(stack[0]))
 	}
 	vm.w.opts.record.left(vm, cb, contextID, result)
 	if vm.stopIteration {
@@ -57,6 +57,14 @@ func (vm *wasmVM) enter(cb callback, contextID uint32, args []uint64) (uint64, b
 	}
 	vm.runDeferred()
 	return result, true
+}
+
+// callWithStack is run for a callback.
+func (vm *wasmVM) callWithStack(fn api.Function, export string, stack []uint64) error {
+	vm.polls, vm.running = 0, export
+	vm.w.opts.watch.enter(vm.plugins[0].label(), export, 0)
+	defer vm.w.opts.watch.leave()
+	return fn.CallWithStack(vm.ctx, stack)
 }
 
 // run lets the guest run an export, under the eyes of the watchdog.

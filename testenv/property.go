@@ -200,6 +200,9 @@ func (vm *wasmVM) setProperty(name string, value []byte) status {
 	if x == nil {
 		return statusNotFound
 	}
+	if x.stream.filterState == nil {
+		x.stream.filterState = map[string][]byte{}
+	}
 	x.stream.filterState[filterStatePrefix+name] = value
 	return statusOK
 }

@@ -31,6 +31,9 @@ func (m Metadata) fields() fields {
 }
 
 func (m Metadata) marshal() ([]byte, error) {
+	if len(m) == 0 {
+		return nil, nil // of most streams, and without asking for an order
+	}
 	var b []byte
 	for _, namespace := range slices.Sorted(maps.Keys(m)) {
 		value, err := marshalStruct(structOf(m[namespace]))

@@ -212,6 +212,7 @@ func (s *Stream) over() (bool, StepResult, error) {
 func (s *Stream) wait(ctx context.Context, f *flow) error {
 	wake := make(chan struct{})
 	f.wake = wake
+	s.c.w.mayStick = true
 	s.c.w.mu.Unlock()
 	var err error
 	select {
@@ -289,9 +290,10 @@ func (w *Worker) abandonIfStuck() {
 			}
 		}
 	}
-	if slices.ContainsFunc(w.slots, func(s *vmSlot) bool { return s.vm.active() }) {
+	if !w.mayStick || slices.ContainsFunc(w.slots, func(s *vmSlot) bool { return s.vm.active() }) {
 		return
 	}
+	w.mayStick = len(w.openStreams((*chain).stopped)) > 0
 	stuck := func(c *chain) bool {
 		s, ok := c.sink.(*Stream)
 		return ok && (s.waits() || c.held())
@@ -299,6 +301,14 @@ func (w *Worker) abandonIfStuck() {
 	for _, c := range w.openStreams(stuck) {
 		c.reset(ErrAbandoned)
 	}
+}
+
+// stopped says whether a filter has stopped a direction, or a step waits.
+func (c *chain) stopped() bool {
+	s, ok := c.sink.(*Stream)
+	return ok && s.waits() || slices.ContainsFunc(c.filters, func(x *httpContext) bool {
+		return x.sides[toUpstream].stopped != partNone || x.sides[toClient].stopped != partNone
+	})
 }
 
 // held says whether a filter keeps something back that its part of the stream is waiting for.

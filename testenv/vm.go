@@ -42,6 +42,7 @@ type wasmVM struct {
 
 	module    api.Module
 	callbacks [callbackCount]api.Function
+	answers   [callbackCount]bool // which callbacks have a result
 	malloc    api.Function
 	stack     [8]uint64
 	allocated [1]uint64
@@ -73,6 +74,19 @@ type wasmVM struct {
 
 type vmKey struct{}
 
+// vmContext carries a VM to host functions, which ask for it in every call, as wazero asks for what it may find.
+type vmContext struct {
+	context.Context // never ends
+	vm              *wasmVM
+}
+
+func (c vmContext) Value(key any) any {
+	if key == (vmKey{}) {
+		return c.vm
+	}
+	return nil
+}
+
 // newVM instantiates the module of plugins, which share it. None of them has started.
 func (w *Worker) newVM(ctx context.Context, plugins []Plugin) (*wasmVM, error) {
 	rt, err := plugins[0].Filter.runtimeFor(ctx, w.opts.MemoryLimitPages)
@@ -83,7 +97,7 @@ func (w *Worker) newVM(ctx context.Context, plugins []Plugin) (*wasmVM, error) {
 		w: w, startLog: &strings.Builder{}, nextID: 1,
 		contexts: map[uint32]*httpContext{}, metrics: map[uint32]*Metric{}, callouts: map[uint32]*callout{},
 	}
-	vm.ctx = context.WithValue(context.Background(), vmKey{}, vm)
+	vm.ctx = vmContext{context.Background(), vm}
 	for _, p := range plugins {
 		vm.plugins = append(vm.plugins, &pluginContext{Plugin: p, vm: vm, id: vm.newID()})
 	}
@@ -102,7 +116,9 @@ func (vm *wasmVM) start(rt *filterRuntime) error {
 	}
 	vm.module = module
 	for i, name := range callbackExports {
-		vm.callbacks[i] = module.ExportedFunction(name)
+		if fn := module.ExportedFunction(name); fn != nil {
+			vm.callbacks[i], vm.answers[i] = fn, len(fn.Definition().ResultTypes()) > 0
+		}
 	}
 	if vm.malloc = module.ExportedFunction("malloc"); vm.malloc == nil {
 		vm.malloc = module.ExportedFunction("proxy_on_memory_allocate")

@@ -135,7 +135,9 @@ type Worker struct {
 	streams map[*chain]struct{}
 	made    uint64 // streams so far
 	closed  bool
-	sending sync.WaitGroup
+	// mayStick is set whenever a filter stops a stream or a step begins to wait; unset, no stream can be stuck.
+	mayStick bool
+	sending  sync.WaitGroup
 }
 
 // NewWorker starts the plugins, in the order in which a request passes them: proxy_on_context_create, proxy_on_vm_start,
