@@ -99,6 +99,19 @@ const (
 // nothing once d has served a few. d refers to strings of headers.
 func (c *Config) Check(d *Decision, headers [][2]string) {
 	*d = Decision{Edits: Edits{Remove: d.Edits.Remove[:0]}, marks: c.names.look(d.marks[:0], headers)}
+	c.decide(d, headers)
+	if d.Denial != nil && d.Route != nil && d.Route.Shadow {
+		// It goes upstream all the same.
+		for _, m := range d.marks {
+			if m.private {
+				d.Edits.remove(headers[m.header][0])
+			}
+		}
+	}
+}
+
+// decide is Check of a decision that has its marks and nothing else.
+func (c *Config) decide(d *Decision, headers [][2]string) {
 	t := readTarget(d.marks, headers)
 	path, ok := routePath(t.path)
 	if !ok {

@@ -74,6 +74,10 @@ type Route struct {
 	OnSuccess bool
 	// Mode is how credits are taken.
 	Mode api.Mode
+	// Shadow: the decision is made, counted and logged, and nothing is refused or charged: Cost is 0, and ShadowCost what it
+	// would be, at most.
+	Shadow     bool
+	ShadowCost int64
 	// FailOpen: a request that nobody can decide upon is let through and reported as unpaid.
 	FailOpen  bool
 	Preflight Preflight

@@ -9,7 +9,7 @@ import (
 )
 
 // priced are the fields that mean something on a route with a scheme alone.
-var priced = []string{"cost", "cost_from", "charge_on", "mode", "failure_mode", "preflight"}
+var priced = []string{"cost", "cost_from", "charge_on", "mode", "failure_mode", "preflight", "shadow"}
 
 func (r reader) credential(o *strictjson.Object, schemes map[string]*Scheme, route *Route) {
 	name, hasScheme := o.Optional("scheme")
@@ -34,6 +34,16 @@ func (r reader) credential(o *strictjson.Object, schemes map[string]*Scheme, rou
 	route.Scheme = s
 	r.policies(o, route)
 	r.price(o, route)
+	if v, ok := o.Optional("shadow"); ok && r.Bool(o.Path("shadow"), v) {
+		route.overshadow()
+	}
+}
+
+// overshadow makes r a route that charges and refuses nothing, whatever its price and its policies.
+func (r *Route) overshadow() {
+	r.Shadow, r.ShadowCost = true, r.Cost
+	r.Cost, r.CostText = 0, "0"
+	r.Mode, r.FailOpen = api.ModeLease, false
 }
 
 // price reads what a request costs, after the route's policies.

@@ -144,6 +144,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"unknown mode", replace(`"strict"`, `"loose"`), []string{`routes[2].mode: expected one of "lease", "strict"`}},
 		{"charge_on", replace(`"cost": 3`, `"cost": 3, "charge_on": "failure"`), []string{`routes[2].charge_on: expected one of "admit", "success"`}},
 		{"charge_on on an open route", replace(`"auth": "none"`, `"auth": "none", "charge_on": "success"`), []string{"routes[0].charge_on: expected no charge_on on a route"}},
+		{"shadow on an open route", replace(`"auth": "none"`, `"auth": "none", "shadow": true`), []string{"routes[0].shadow: expected no shadow on a route"}},
+		{"shadow of text", replace(`"cost": 3`, `"cost": 3, "shadow": "yes"`), []string{"routes[2].shadow: expected true or false"}},
 		{"cost_from beside cost", replace(`"cost": 3, "mode": "strict"`, `"cost": 3, "cost_from": {"header": "x-a", "max": 3}`), []string{"routes[2].cost_from: expected no cost_from beside cost"}},
 		{"cost_from under strict", replace(`"cost": 3`, `"cost_from": {"header": "x-a", "max": 3}`), []string{`routes[2].cost_from: expected "mode": "lease"`}},
 		{"cost_from without max", replace(`"cost": 3, "mode": "strict"`, `"cost_from": {"header": "x-a"}`), []string{"routes[2].cost_from.max: expected a value (required)"}},

@@ -50,7 +50,7 @@ func (a *acquire) waiting() (credits int64) {
 func (p *plugin) ask(s *stream, t access.Instant) types.Action {
 	a := p.board(s, t)
 	if a == nil {
-		return s.fail()
+		return s.unadmitted()
 	}
 	if a.sends == 0 && !p.send(a, s) {
 		return p.unsendable(a, s, t)

@@ -30,7 +30,7 @@ func (s *stream) admit(t access.Instant) (action types.Action, ask bool) {
 		s.count(a.Lease, access.Tally{Requests: 1, Refused: 1})
 		return s.refuse(route.Denial(a.Denial)), false
 	case access.NoDecision:
-		return s.fail(), false // no room for another hold
+		return s.unadmitted(), false // no room for another hold
 	}
 	return types.ActionPause, true
 }
@@ -41,6 +41,9 @@ func (s *stream) admitted(a access.Admission, t access.Instant) types.Action {
 	p := s.plugin
 	if a.Renew {
 		p.renew(s, t)
+	}
+	if route := s.decision.Route; route.Shadow && a.Remaining < route.ShadowCost {
+		return s.refuse(route.Denial(api.InsufficientCredits))
 	}
 	who, ok := p.leases.Identity(a.Lease)
 	if !ok || !s.identify(who) {
@@ -69,7 +72,11 @@ func (s *stream) paid(r *api.AcquireRequest, lease *api.Lease) types.Action {
 
 func (s *stream) passed(remaining int64) {
 	s.finished, s.forwarded = true, true
-	s.plugin.stats.allowed.Increment(1)
+	if s.shadow() {
+		s.plugin.stats.shadowAllowed.Increment(1)
+	} else {
+		s.plugin.stats.allowed.Increment(1)
+	}
 	s.remaining, s.showRemaining = remaining, s.plugin.config.CreditsHeader
 }
 

@@ -67,6 +67,9 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 		p.record(p.text.plain("preflight"))
 		return s.answer(noContent, s.decision.Answer, nil)
 	default:
+		if s.shadow() && !s.apply(&s.decision.Edits) {
+			return s.fail()
+		}
 		return s.refuse(s.decision.Denial)
 	}
 }
@@ -163,17 +166,37 @@ func (s *stream) undecided(op string) types.Action {
 	return types.ActionContinue
 }
 
-// fail refuses with the route's 503, whatever its failure policy: the host has refused what has to be done before the
-// request may pass, or there is no room to account for it.
-func (s *stream) fail() types.Action {
-	if route := s.decision.Route; route != nil && route.Scheme != nil {
-		return s.refuse(route.Scheme.Denial(apikey.Unavailable))
-	}
-	return s.refuse(access.Undecided)
+// unadmitted refuses with the route's 503, whatever its failure policy: there is no room to ask for the request or to
+// account for it.
+func (s *stream) unadmitted() types.Action {
+	return s.refuse(s.decision.Route.Scheme.Denial(apikey.Unavailable))
 }
 
-// refuse answers the client with a denial.
+// fail refuses with the route's 503, whatever its policies: the host has refused what has to be done before the request may
+// pass.
+func (s *stream) fail() types.Action {
+	if route := s.decision.Route; route != nil && route.Scheme != nil {
+		return s.deny(route.Scheme.Denial(apikey.Unavailable))
+	}
+	return s.deny(access.Undecided)
+}
+
+// shadow reports whether the stream's route refuses nothing.
+func (s *stream) shadow() bool { return s.decision.Route != nil && s.decision.Route.Shadow }
+
+// refuse answers the client with a denial, or lets the request pass where it is only to be counted. The edits of the request
+// have been made then.
 func (s *stream) refuse(d *access.Denial) types.Action {
+	if !s.shadow() {
+		return s.deny(d)
+	}
+	s.finished, s.forwarded = true, true
+	s.plugin.stats.shadowDenied[d.Reason].Increment(1)
+	s.plugin.record(s.plugin.text.shadowDenied(d))
+	return types.ActionContinue
+}
+
+func (s *stream) deny(d *access.Denial) types.Action {
 	s.plugin.stats.deny(d.Reason)
 	s.plugin.record(s.plugin.text.denied(d))
 	return s.answer(d.Status, d.Headers, d.Body)

@@ -42,9 +42,15 @@ func (t state) number(name string, n int64) state {
 	return strconv.AppendInt(t, n, 10)
 }
 
-// allowed reads "decision=allow scheme=… account=… project=… key=… cost=… mode=…".
+// allowed reads "decision=allow scheme=… account=… project=… key=… cost=… mode=…", on a shadow route "decision=shadow
+// would=allow scheme=…".
 func (t state) allowed(r *access.Route, who access.Identity, mode string) state {
-	t = t[:0].with("decision", "allow").with("scheme", r.Scheme.Name).with("account", who.Account)
+	if t = t[:0]; r.Shadow {
+		t = t.with("decision", "shadow").with("would", "allow")
+	} else {
+		t = t.with("decision", "allow")
+	}
+	t = t.with("scheme", r.Scheme.Name).with("account", who.Account)
 	return t.with("project", who.Project).with("key", who.Key).with("cost", r.CostText).with("mode", mode)
 }
 
@@ -62,6 +68,11 @@ func (t state) pending(r *access.Route) state {
 // denied reads "decision=deny status=… reason=…".
 func (t state) denied(d *access.Denial) state {
 	return t[:0].with("decision", "deny").number("status", int64(d.Status)).with("reason", string(d.Reason))
+}
+
+// shadowDenied reads "decision=shadow would=deny status=… reason=…".
+func (t state) shadowDenied(d *access.Denial) state {
+	return t[:0].with("decision", "shadow").with("would", "deny").number("status", int64(d.Status)).with("reason", string(d.Reason))
 }
 
 // plain reads "decision=…".

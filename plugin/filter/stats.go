@@ -16,6 +16,9 @@ type stats struct {
 	// while the control plane was asked, denied the rest.
 	allowed, open, unpaid, preflights, abandoned counter
 	denied                                       map[apikey.Reason]counter
+	// shadowAllowed and shadowDenied count the requests on shadow routes by what would have become of them.
+	shadowAllowed counter
+	shadowDenied  map[apikey.Reason]counter
 	// credits counts what allowed requests cost.
 	credits counter
 	// conversations counts conversation headers by what became of them.
@@ -78,6 +81,8 @@ func defineStats() *stats {
 		preflights:           counts("preflights"),
 		abandoned:            counts("abandoned"),
 		denied:               map[apikey.Reason]counter{},
+		shadowAllowed:        counts("shadow.allowed"),
+		shadowDenied:         map[apikey.Reason]counter{},
 		credits:              counts("credits"),
 		conversationsPassed:  counts("conversations.passed"),
 		conversationsRemoved: counts("conversations.removed"),
@@ -100,6 +105,7 @@ func defineStats() *stats {
 	}
 	for _, r := range access.Reasons() {
 		s.denied[r] = counts("denied." + string(r))
+		s.shadowDenied[r] = counts("shadow.denied." + string(r))
 	}
 	for f := calloutNotSent; f < calloutFailureCount; f++ {
 		s.calloutFailures[f] = counts("callout_failures." + calloutFailureNames[f])

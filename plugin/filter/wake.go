@@ -89,7 +89,7 @@ func (p *plugin) wake(a *acquire, o access.Outcome, t access.Instant, carrier *s
 		}
 		route := s.decision.Route
 		if o.Refuses(route.Cost) {
-			s.refuse(route.Denial(o.Denial))
+			s.resume(s.refuse(route.Denial(o.Denial)))
 			continue
 		}
 		action, ask := s.admit(t)
@@ -120,7 +120,7 @@ func (p *plugin) askAgain(streams []*stream, t access.Instant, carrier *stream) 
 		case a != nil && a.sends == 0 && !slices.Contains(fresh, a):
 			fresh = append(fresh, a)
 		case a == nil && s.rouse():
-			s.fail()
+			s.resume(s.unadmitted())
 		}
 	}
 	for _, a := range fresh {
