@@ -12,8 +12,8 @@ import (
 
 // entry is one row of the ledger as this check reads it.
 type entry struct {
-	id, transaction, kind, bucket, op string
-	delta, balance                    int64
+	id, transaction, kind, bucket, op, lease string
+	delta, balance                           int64
 }
 
 // books is one account as recomputed from its entries.
@@ -22,6 +22,9 @@ type books struct {
 	sums     map[string]int64 // by transaction
 	// moved is what each operation did, by the kind of entry: what it took, gave back, or left unpaid.
 	moved map[string]map[string]int64
+	// leases is what is still reserved for each lease, and leased what was spent from all of them.
+	leases map[string]int64
+	leased int64
 }
 
 // checkBooks opens the database by itself, with no code of the control plane, and recomputes every customer's
@@ -39,6 +42,7 @@ func checkBooks(t *testing.T, path string, customers []*customer) {
 		b := recompute(t, one.account, entriesOf(t, db, one.account))
 		b.checkOperations(t, one)
 		b.checkRecords(t, db, one)
+		totals["lease"] += len(b.leases)
 		for kind, ops := range b.moved {
 			totals[kind] += len(ops)
 			for op := range ops {
@@ -50,7 +54,7 @@ func checkBooks(t *testing.T, path string, customers []*customer) {
 		}
 	}
 	t.Logf("books: %v operations", totals)
-	if totals["void"] == 0 || totals["unpaid"] == 0 {
+	if totals["void"] == 0 || totals["unpaid"] == 0 || totals["lease"] < killClients {
 		t.Errorf("books: %v operations, so that nothing is known of some kind", totals)
 	}
 }
@@ -58,7 +62,7 @@ func checkBooks(t *testing.T, path string, customers []*customer) {
 // entriesOf reads an account's entries in the order in which they were made.
 func entriesOf(t *testing.T, db *sql.DB, account string) []entry {
 	t.Helper()
-	rows, err := db.Query(`SELECT id, transaction_id, kind, bucket, op_id, delta, balance FROM entries WHERE account_id = ? ORDER BY seq`, account)
+	rows, err := db.Query(`SELECT id, transaction_id, kind, bucket, op_id, lease_id, delta, balance FROM entries WHERE account_id = ? ORDER BY seq`, account)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +70,7 @@ func entriesOf(t *testing.T, db *sql.DB, account string) []entry {
 	var list []entry
 	for rows.Next() {
 		var e entry
-		if err := rows.Scan(&e.id, &e.transaction, &e.kind, &e.bucket, &e.op, &e.delta, &e.balance); err != nil {
+		if err := rows.Scan(&e.id, &e.transaction, &e.kind, &e.bucket, &e.op, &e.lease, &e.delta, &e.balance); err != nil {
 			t.Fatal(err)
 		}
 		list = append(list, e)
@@ -80,7 +84,8 @@ func entriesOf(t *testing.T, db *sql.DB, account string) []entry {
 // recompute adds entries up. Balances that go below zero or do not follow from the entries are failures.
 func recompute(t *testing.T, account string, entries []entry) books {
 	t.Helper()
-	b := books{balances: map[string]int64{}, sums: map[string]int64{}, moved: map[string]map[string]int64{"debit": {}, "void": {}, "unpaid": {}}}
+	b := books{balances: map[string]int64{}, sums: map[string]int64{}, moved: map[string]map[string]int64{"debit": {}, "void": {}, "unpaid": {}},
+		leases: map[string]int64{}}
 	for _, e := range entries {
 		b.balances[e.bucket] += e.delta
 		if got := b.balances[e.bucket]; e.balance != got || e.bucket != "funding" && got < 0 {
@@ -89,6 +94,10 @@ func recompute(t *testing.T, account string, entries []entry) books {
 		// What is written off is a memo beside the sums.
 		if e.bucket != "written_off" {
 			b.sums[e.transaction] += e.delta
+		}
+		if e.lease != "" {
+			b.lease(t, account, &e)
+			continue
 		}
 		if e.bucket != "spent" && e.bucket != "written_off" {
 			continue
@@ -101,6 +110,24 @@ func recompute(t *testing.T, account string, entries []entry) books {
 		ops[e.op] = e.delta
 	}
 	return b
+}
+
+// lease adds up an entry of a lease. A lease is reserved once, and never holds less than nothing.
+func (b *books) lease(t *testing.T, account string, e *entry) {
+	t.Helper()
+	switch e.bucket {
+	case "reserved":
+		if _, known := b.leases[e.lease]; known == (e.kind == "reserve") {
+			t.Errorf("%s: entry %s: %s of lease %s, which was reserved before: %t", account, e.id, e.kind, e.lease, known)
+		}
+		if b.leases[e.lease] += e.delta; b.leases[e.lease] < 0 {
+			t.Errorf("%s: entry %s leaves %d of lease %s", account, e.id, b.leases[e.lease], e.lease)
+		}
+	case "spent":
+		b.leased += e.delta
+	case "written_off":
+		t.Errorf("%s: %s of %d from lease %s, although every report came in time", account, e.kind, e.delta, e.lease)
+	}
 }
 
 // checkOperations holds each operation to at most one credit, and all of them to what the client was served.
@@ -125,10 +152,18 @@ func (b *books) checkOperations(t *testing.T, one *customer) {
 	if len(unpaid) > 0 && !one.trusted {
 		t.Errorf("%s: %d requests were served unpaid", one.account, len(unpaid))
 	}
-	paid := int64(len(debits) - len(voids))
+	for lease, left := range b.leases {
+		if left != 0 || !one.leased {
+			t.Errorf("%s: lease %s still holds %d credits", one.account, lease, left)
+		}
+	}
+	if one.leased && len(debits) > 0 {
+		t.Errorf("%s: %d requests were asked for one by one", one.account, len(debits))
+	}
+	paid := int64(len(debits)-len(voids)) + b.leased
 	if paid+int64(len(unpaid)) != one.answers[200] || b.balances["spent"] != paid {
-		t.Errorf("%s: served %d requests, but %d debits stand after %d voids, %d are unpaid, and %d credits are spent",
-			one.account, one.answers[200], paid, len(voids), len(unpaid), b.balances["spent"])
+		t.Errorf("%s: served %d requests, but %d were paid (%d by leases, %d voided), %d are unpaid, and %d credits are spent",
+			one.account, one.answers[200], paid, b.leased, len(voids), len(unpaid), b.balances["spent"])
 	}
 }
 
@@ -149,7 +184,7 @@ func (b *books) checkRecords(t *testing.T, db *sql.DB, one *customer) {
 	}
 	for verdict, want := range map[string]int{"granted": len(b.moved["debit"]) - len(b.moved["void"]), "unpaid": len(b.moved["unpaid"])} {
 		var got int
-		if err := db.QueryRow(`SELECT count(*) FROM operations WHERE account_id = ? AND verdict = ?`, one.account, verdict).Scan(&got); err != nil {
+		if err := db.QueryRow(`SELECT count(*) FROM operations WHERE account_id = ? AND verdict = ? AND lease_id = ''`, one.account, verdict).Scan(&got); err != nil {
 			t.Fatal(err)
 		}
 		if got != want {

@@ -21,8 +21,13 @@ type killable struct {
 	adminToken, gateToken      string
 }
 
-// killCredits is more than any client can spend.
-const killCredits = 1_000_000_000
+const (
+	// killCredits is more than any client can spend.
+	killCredits = 1_000_000_000
+	// killTTL is longer than the control plane is away at a time, and short, because what is leased is only settled
+	// once it is over.
+	killTTL = "3s"
+)
 
 func newKillable(t *testing.T) *killable {
 	t.Helper()
@@ -40,7 +45,7 @@ func newKillable(t *testing.T) *killable {
 func (c *killable) launch(t *testing.T) {
 	t.Helper()
 	c.program = start(t, nil, tollgateBinary, "serve", "--db", c.database,
-		"--listen", c.admin, "--gate-listen", c.gate, "--ops-listen", c.ops)
+		"--listen", c.admin, "--gate-listen", c.gate, "--ops-listen", c.ops, "--lease-ttl", killTTL)
 }
 
 func (c *killable) awaitReady(t *testing.T) {
@@ -99,7 +104,7 @@ func (c *killable) call(t *testing.T, method, path string, body map[string]any, 
 }
 
 // customer makes an account with credits and a key of it: of every three one has a secret key, one a pair, and one a
-// secret key on the route that trusts it.
+// secret key on the route that trusts it. Every other one pays from leases.
 func (c *killable) customer(t *testing.T, i int) *customer {
 	t.Helper()
 	var made struct {
@@ -107,18 +112,23 @@ func (c *killable) customer(t *testing.T, i int) *customer {
 		Publishable string `json:"publishable_key"`
 	}
 	c.call(t, http.MethodPost, "/v1/accounts", map[string]any{"name": fmt.Sprintf("client %d", i), "status": "active"}, &made)
-	one := &customer{account: made.ID, path: "/v1/document/create", headers: http.Header{}, answers: map[int]int64{}, trusted: i%3 == 2}
+	one := &customer{account: made.ID, path: "/v1/document/create", headers: http.Header{}, answers: map[int]int64{}, trusted: i%3 == 2, leased: i%2 == 1}
 	one.headers.Set(requestName, one.account)
 	c.call(t, http.MethodPost, "/v1/accounts/"+one.account+"/credits", map[string]any{"amount": killCredits}, &made)
-	if one.trusted {
+	switch i % 3 {
+	case 1:
+		one.path = "/v1/chat/completions"
+	case 2:
 		one.path = "/v1/document/trusted"
+	}
+	if one.leased {
+		one.path += "/leased"
 	}
 	if i%3 != 1 {
 		c.call(t, http.MethodPost, "/v1/keys", map[string]any{"account_id": one.account, "scheme": "genrex", "name": "kill test"}, &made)
 		one.headers.Set("Authorization", "Bearer "+made.Secret)
 		return one
 	}
-	one.path = "/v1/chat/completions"
 	c.call(t, http.MethodPost, "/v1/projects", map[string]any{"account_id": one.account, "name": "kill test", "domain": fmt.Sprintf("p%d.example.com", i)}, &made)
 	project := made.ID
 	c.call(t, http.MethodPost, "/v1/projects/"+project+"/domain/attest", map[string]any{"reason": "kill test"}, &made)
@@ -128,13 +138,14 @@ func (c *killable) customer(t *testing.T, i int) *customer {
 	return one
 }
 
-// settled asks how much of an account's credits is spent or written off.
-func (c *killable) settled(t *testing.T, account string) int64 {
+// settled asks how much of an account's credits is spent or written off, and how much is still reserved.
+func (c *killable) settled(t *testing.T, account string) (settled, reserved int64) {
 	t.Helper()
 	var wallet struct {
 		Spent      int64
+		Reserved   int64
 		WrittenOff int64 `json:"written_off"`
 	}
 	c.call(t, http.MethodGet, "/v1/accounts/"+account+"/wallet", nil, &wallet)
-	return wallet.Spent + wallet.WrittenOff
+	return wallet.Spent + wallet.WrittenOff, wallet.Reserved
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // killConfig charges one credit. The timeout is far below what a restart takes, so that kills leave debits whose
-// answers nobody waits for any more.
+// answers nobody waits for any more. Each way to pay is there with an acquire for each request and with leases.
 const killConfig = `{
   "control_plane": {"cluster": "tollgate", "timeout_ms": 300},
   "schemes": {"genrex": {"preset": "genrex"}, "vexrail": {"preset": "vexrail"}},
@@ -31,6 +31,9 @@ const killConfig = `{
     {"path": "/v1/chat/completions", "mode": "strict", "scheme": "vexrail", "cost": 1},
     {"path": "/v1/document/create", "mode": "strict", "scheme": "genrex", "cost": 1},
     {"path": "/v1/document/trusted", "mode": "strict", "scheme": "genrex", "cost": 1, "failure_mode": "allow"},
+    {"path": "/v1/chat/completions/leased", "scheme": "vexrail", "cost": 1},
+    {"path": "/v1/document/create/leased", "scheme": "genrex", "cost": 1},
+    {"path": "/v1/document/trusted/leased", "scheme": "genrex", "cost": 1, "failure_mode": "allow"},
     {"path": "/healthz", "auth": "none"}
   ]
 }`
@@ -41,6 +44,8 @@ type customer struct {
 	headers       http.Header
 	// trusted: the client's route serves it while nobody can decide, and charges or writes off afterwards.
 	trusted bool
+	// leased: the client's route is served from leases, most of the time without a word to the control plane.
+	leased bool
 	// answers counts statuses. It belongs to the client's goroutine until that has ended.
 	answers map[int]int64
 }
@@ -100,7 +105,7 @@ func (c *customer) run(ctx context.Context, t *testing.T, proxy string) {
 		_, _ = io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()
 		c.answers[response.StatusCode]++
-		if response.StatusCode != http.StatusOK || c.trusted {
+		if response.StatusCode != http.StatusOK || c.trusted || c.leased {
 			<-pause.C
 		}
 	}
@@ -123,7 +128,8 @@ func (c *killable) killAgainAndAgain(t *testing.T, random *rand.Rand) {
 	c.awaitReady(t)
 }
 
-// awaitSettled returns once no wallet has changed for as long as the filter takes for several reports.
+// awaitSettled returns once nothing is reserved, and no wallet has changed for as long as the filter takes for several
+// reports.
 func (c *killable) awaitSettled(t *testing.T, customers []*customer) {
 	t.Helper()
 	const quiet, limit = 3 * time.Second, 60 * time.Second
@@ -132,11 +138,13 @@ func (c *killable) awaitSettled(t *testing.T, customers []*customer) {
 	started := time.Now()
 	changed, last := started, map[string]int64{}
 	for now := started; now.Sub(changed) < quiet; now = <-poll.C {
-		spent := map[string]int64{}
+		spent, held := map[string]int64{}, int64(0)
 		for _, one := range customers {
-			spent[one.account] = c.settled(t, one.account)
+			settled, reserved := c.settled(t, one.account)
+			spent[one.account] = settled
+			held += reserved
 		}
-		if !maps.Equal(spent, last) {
+		if held > 0 || !maps.Equal(spent, last) {
 			changed, last = time.Now(), spent
 		}
 		if now.Sub(started) > limit {
