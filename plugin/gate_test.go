@@ -50,7 +50,13 @@ func tollgate(t testing.TB, path, token string, changes ...string) testenv.Plugi
 // hostOf runs the filter in front of cp, whose clock goes as the host's monotonic one does. Calls between the two go as plan says; nil delivers them.
 func hostOf(t testing.TB, cp *controlplanetest.ControlPlane, o testenv.Options, plan testenv.Plan, changes ...string) *testenv.Host {
 	t.Helper()
-	clock, gate := testenv.NewClock(cp.Clock.Now()), cp.GateHandler()
+	return hostBehind(t, cp, cp.GateHandler(), o, plan, changes...)
+}
+
+// hostBehind is hostOf with somebody between the two, who is gate for the filter.
+func hostBehind(t testing.TB, cp *controlplanetest.ControlPlane, gate http.Handler, o testenv.Options, plan testenv.Plan, changes ...string) *testenv.Host {
+	t.Helper()
+	clock := testenv.NewClock(cp.Clock.Now())
 	last := clock.Monotonic()
 	o.Clock, o.Node = clock, testenv.Node{ID: "edge-1"}
 	o.Clusters = map[string]testenv.Cluster{"tollgate": &testenv.Script{Plan: plan, Cluster: testenv.HandlerCluster(

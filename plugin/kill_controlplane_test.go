@@ -104,7 +104,7 @@ func (c *killable) call(t *testing.T, method, path string, body map[string]any, 
 }
 
 // customer makes an account with credits and a key of it: of every three one has a secret key, one a pair, and one a
-// secret key on the route that trusts it. Every other one pays from leases.
+// secret key on the route that trusts it. Every fourth pays from leases.
 func (c *killable) customer(t *testing.T, i int) *customer {
 	t.Helper()
 	var made struct {
@@ -112,7 +112,7 @@ func (c *killable) customer(t *testing.T, i int) *customer {
 		Publishable string `json:"publishable_key"`
 	}
 	c.call(t, http.MethodPost, "/v1/accounts", map[string]any{"name": fmt.Sprintf("client %d", i), "status": "active"}, &made)
-	one := &customer{account: made.ID, path: "/v1/document/create", headers: http.Header{}, answers: map[int]int64{}, trusted: i%3 == 2, leased: i%2 == 1}
+	one := &customer{account: made.ID, path: "/v1/document/create", headers: http.Header{}, answers: map[int]int64{}, trusted: i%3 == 2, leased: i%4 == 3}
 	one.headers.Set(requestName, one.account)
 	c.call(t, http.MethodPost, "/v1/accounts/"+one.account+"/credits", map[string]any{"amount": killCredits}, &made)
 	switch i % 3 {

@@ -202,6 +202,69 @@ func TestUnreportedUsage(t *testing.T) {
 	}
 }
 
+// A VM that is cut off until its leases are closed reports all the same once it is heard: nothing is lost of what it had
+// not reported, whichever policy had taken or given it back.
+func TestReportsAfterTheClose(t *testing.T) {
+	for _, policy := range []string{"refund", "charge"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			net := &cut{}
+			g := newLeaseGate(t, controlplanetest.Options{Unreported: policy}, strict, net.plan, 100_000)
+			served := g.warm(t)
+			net.off = true
+			for range 20 {
+				g.Check(t, g.document(), hot)
+				served++
+			}
+			g.Advance(booksClose)
+			g.cp.Clock.Advance(booksClose)
+			g.cp.CloseExpired(t)
+			w := g.cp.MustWallet(t, g.account)
+			if w.Reserved != 0 || (policy == "refund") != (w.Spent < 3*served) || (policy == "charge") != (w.Spent > 3*served) {
+				t.Errorf("closed unheard: wallet %+v with %d served", w, 3*served)
+			}
+			net.off = false
+			g.closeBooks(t, 3*served)
+		})
+	}
+}
+
+// What was refunded and spent by another gate before the late report came is written off, and no more: the balance does
+// not go below zero.
+func TestALateReportOfSpentCredits(t *testing.T) {
+	t.Parallel()
+	const credits = 200
+	net := &cut{}
+	g := newLeaseGate(t, controlplanetest.Options{}, strict, net.plan, credits, `"cost": 3`, `"cost": 1`)
+	other := &gate{cp: g.cp, account: g.account, key: g.key}
+	another := strict
+	another.Seed = 1 // random numbers of its own, and so another boot
+	other.Host = hostOf(t, g.cp, another, nil, append([]string{`"cost": 3`, `"cost": 1`}, leasing...)...)
+	g.Check(t, g.document(), testenv.Want{Decision: testenv.Forwarded, Status: 200})
+	net.off = true
+	served := int64(1)
+	for g.Do(t, g.document()).Status == 200 {
+		served++
+	}
+	g.Advance(booksClose)
+	g.cp.Clock.Advance(booksClose)
+	g.cp.CloseExpired(t)
+	for other.Do(t, other.document()).Status == 200 {
+		served++
+	}
+	other.Advance(booksClose)
+	g.checkWallet(t, 0, credits, 0)
+	net.off = false
+	g.Advance(booksClose)
+	if served <= credits {
+		t.Errorf("%d were served on %d credits: nothing was used twice", served, credits)
+	}
+	if w := g.cp.MustWallet(t, g.account); w.Available != 0 || w.Reserved != 0 || w.Spent != credits || w.WrittenOff != served-credits {
+		t.Errorf("wallet %+v, want all %d spent and %d written off", w, credits, served-credits)
+	}
+	g.cp.Verify(t)
+}
+
 // Whatever is lost, repeated, reordered or late, what is served is what is paid for in the end.
 func TestLeasesOverABadNetwork(t *testing.T) {
 	t.Parallel()
