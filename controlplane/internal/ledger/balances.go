@@ -13,7 +13,7 @@ type Balances struct {
 	WrittenOff Credits
 }
 
-// Granted is all that was ever topped up: Available + Reserved + Spent.
+// Granted is all that was ever topped up, with all adjustments: Available + Reserved + Spent.
 func (b Balances) Granted() Credits { return -b.Funding }
 
 // Check returns ErrBroken unless every bucket is within its range and all four sum to zero.

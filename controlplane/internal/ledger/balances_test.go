@@ -43,6 +43,13 @@ func TestApply(t *testing.T) {
 		{"write-off moves no credits", ten, must(WriteOff(4)), Balances{Funding: -10, Available: 10, WrittenOff: 4}, nil},
 		{"write-off to the limit", Balances{WrittenOff: 1}, must(WriteOff(MaxCredits - 1)), Balances{WrittenOff: MaxCredits}, nil},
 		{"write-off beyond the limit", Balances{WrittenOff: 2}, must(WriteOff(MaxCredits - 1)), Balances{}, ErrBalanceLimit},
+		{"refund", Balances{Funding: -10, Available: 6, Spent: 4}, must(RefundSpent(4)), ten, nil},
+		{"refund of more than was spent", Balances{Funding: -10, Available: 6, Spent: 4}, must(RefundSpent(5)), Balances{}, ErrInsufficientCredits},
+		{"adjustment upwards", ten, must(Adjust(5)), Balances{Funding: -15, Available: 15}, nil},
+		{"adjustment beyond the limit", ten, must(Adjust(MaxCredits - 9)), Balances{}, ErrBalanceLimit},
+		{"adjustment to nothing", ten, must(Adjust(-10)), Balances{}, nil},
+		{"adjustment below nothing", ten, must(Adjust(-11)), Balances{}, ErrInsufficientCredits},
+		{"adjustment of what is reserved", Balances{Funding: -10, Available: 3, Reserved: 7}, must(Adjust(-4)), Balances{}, ErrInsufficientCredits},
 		{"unbalanced", ten, raw(Posting{Available, -1}, Posting{Spent, 2}), Balances{}, ErrUnbalanced},
 		{"memo is kept", Balances{WrittenOff: 3}, must(TopUp(1)), Balances{Funding: -1, Available: 1, WrittenOff: 3}, nil},
 		{"broken sum", Balances{Available: 10}, must(Capture(1)), Balances{}, ErrBroken},
@@ -81,6 +88,9 @@ func TestApplyKeepsInvariants(t *testing.T) {
 		{Capture, ErrInsufficientCredits, func(b Balances) Credits { return b.Available }},
 		{Void, ErrInsufficientCredits, func(b Balances) Credits { return b.Spent }},
 		{WriteOff, ErrBalanceLimit, func(b Balances) Credits { return MaxCredits - b.WrittenOff }},
+		{RefundSpent, ErrInsufficientCredits, func(b Balances) Credits { return b.Spent }},
+		{Adjust, ErrBalanceLimit, func(b Balances) Credits { return MaxCredits - b.Granted() }},
+		{func(c Credits) (Transaction, error) { return Adjust(-c) }, ErrInsufficientCredits, func(b Balances) Credits { return b.Available }},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var b Balances

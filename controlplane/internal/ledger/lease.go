@@ -60,7 +60,7 @@ func (l Lease) Held() Credits {
 	return l.Granted - l.Used
 }
 
-// Charged is what was spent for l.
+// Charged is what was spent for l, whatever of it was given back by people.
 func (l Lease) Charged() Credits { return l.Used + l.Forfeited - l.Unpaid }
 
 // Check returns ErrLeaseBroken unless l is a lease that can come about.
@@ -176,7 +176,8 @@ func (s *settlement) late(fresh Credits, final bool, balances Balances) {
 	// The memo is no debt that anybody collects. At its limit it stays there.
 	s.move(LateWriteOff, min(unpaid, MaxCredits-balances.WrittenOff))
 	if final {
-		s.move(LateRefund, s.lease.Forfeited)
+		// People may have given it back before.
+		s.move(LateRefund, min(s.lease.Forfeited, balances.Spent))
 		s.lease.Forfeited = 0
 	}
 }

@@ -47,6 +47,8 @@ type step struct {
 	final     bool
 	available Credits
 	written   Credits
+	// spent is what of the account's credits is still spent, all of them if nil.
+	spent *Credits
 }
 
 func report(used Credits) step { return step{used: used} }
@@ -55,6 +57,9 @@ func final(used Credits) step { return step{used: used, final: true} }
 
 func (s step) with(available Credits) step { s.available = available; return s }
 
+// leaving has people refund credits until so many are spent.
+func (s step) leaving(spent Credits) step { s.spent = &spent; return s }
+
 // apply returns the lease after s and the kinds and amounts of what moved.
 func (s step) apply(l Lease) (Lease, []string, []Credits, error) {
 	var moves []Transaction
@@ -62,7 +67,11 @@ func (s step) apply(l Lease) (Lease, []string, []Credits, error) {
 	if s.close != "" {
 		l, moves, err = l.Close(s.close)
 	} else {
-		l, moves, err = l.Report(s.used, s.final, Balances{Available: s.available, WrittenOff: s.written})
+		b := Balances{Available: s.available, Spent: MaxCredits, WrittenOff: s.written}
+		if s.spent != nil {
+			b.Spent = *s.spent
+		}
+		l, moves, err = l.Report(s.used, s.final, b)
 	}
 	var kinds []string
 	var amounts []Credits
@@ -118,6 +127,8 @@ func TestSettlement(t *testing.T) {
 		{"late and charged", []step{report(3), charge, report(5).with(9)}, nil, nil, closed(5, 5, 0, false)},
 		{"late final and charged", []step{report(3), charge, final(5)}, []string{"late_refund"}, []Credits{5}, closed(5, 0, 0, true)},
 		{"late, then final", []step{charge, report(4), final(5)}, []string{"late_refund"}, []Credits{5}, closed(5, 0, 0, true)},
+		{"late final, half of it refunded by people", []step{charge, final(3).leaving(4)}, []string{"late_refund"}, []Credits{4}, closed(3, 0, 0, true)},
+		{"late final, all of it refunded by people", []step{charge, final(3).leaving(0)}, nil, nil, closed(3, 0, 0, true)},
 		{"late final of all", []step{charge, final(10)}, nil, nil, closed(10, 0, 0, true)},
 		{"late final above granted", []step{charge, final(11).with(9)}, nil, nil, closed(10, 0, 0, true)},
 		{"late final backwards", []step{report(3), charge, final(1)}, []string{"late_refund"}, []Credits{7}, closed(3, 0, 0, true)},
@@ -213,6 +224,8 @@ type leased struct {
 	truth    []Credits
 	// honest: no gate of this run lies.
 	honest bool
+	// back is what people refunded of the credits that the leases were charged.
+	back Credits
 }
 
 // apply posts moves to the account, and the lease after them.
@@ -264,11 +277,19 @@ func (a *leased) report(t *rapid.T, i int) {
 	if !a.honest {
 		used = Credits(rapid.Int64().Draw(t, "lie"))
 	}
-	next, moves, err := a.leases[i].Report(used, last, a.balances)
+	old := a.leases[i]
+	next, moves, err := old.Report(used, last, a.balances)
 	if err != nil {
 		t.Fatal(err)
 	}
+	spent := a.balances.Spent
 	a.apply(t, i, next, moves)
+	// What people have refunded is not refunded again, and all else is.
+	twice := (old.Charged() - next.Charged()) - (spent - a.balances.Spent)
+	if twice < 0 || twice > 0 && a.balances.Spent > 0 {
+		t.Fatalf("%d of %d spent credits were not given back: %+v after %+v", twice, spent, next, old)
+	}
+	a.back -= twice
 	if again, more, err := next.Report(used, last, a.balances); err != nil || again != next || more != nil {
 		t.Fatalf("the same report again moves %v: %+v after %+v, %v", more, again, next, err)
 	}
@@ -288,6 +309,35 @@ func (a *leased) close(t *rapid.T, i int) {
 	}
 	a.policies[i] = policy
 	a.apply(t, i, next, moves)
+}
+
+// adjust grants credits or takes some back, never more than there are.
+func (a *leased) adjust(t *rapid.T) {
+	amount := Credits(rapid.Int64Range(-300, 300).Filter(func(n int64) bool { return n != 0 }).Draw(t, "amount"))
+	a.people(t, Adjust, amount, -amount > a.balances.Available)
+}
+
+// refund gives spent credits back, never more than there are.
+func (a *leased) refund(t *rapid.T) {
+	amount := Credits(rapid.Int64Range(1, 60).Draw(t, "amount"))
+	if a.people(t, RefundSpent, amount, amount > a.balances.Spent) {
+		a.back += amount
+	}
+}
+
+func (a *leased) people(t *rapid.T, make func(Credits) (Transaction, error), amount Credits, refused bool) bool {
+	move, err := make(amount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := a.balances.Apply(move)
+	if refused != errors.Is(err, ErrInsufficientCredits) || !refused && err != nil {
+		t.Fatalf("%s of %d on %+v: %v", move.Kind, amount, a.balances, err)
+	}
+	if !refused {
+		a.balances = next
+	}
+	return !refused
 }
 
 // check holds I2 to I5, and both policies to their word.
@@ -316,8 +366,8 @@ func (a *leased) check(t *rapid.T) {
 			t.Fatalf("final: %d paid and %d unpaid of %d used: %+v", paid, l.Unpaid, a.truth[i], l)
 		}
 	}
-	if held != a.balances.Reserved || charged != a.balances.Spent || unpaid != a.balances.WrittenOff {
-		t.Fatalf("%+v with leases that hold %d, charged %d, left %d unpaid", a.balances, held, charged, unpaid)
+	if held != a.balances.Reserved || charged != a.balances.Spent+a.back || a.back < 0 || unpaid != a.balances.WrittenOff {
+		t.Fatalf("%+v with leases that hold %d, charged %d (%d refunded), left %d unpaid", a.balances, held, charged, a.back, unpaid)
 	}
 }
 
@@ -344,6 +394,8 @@ func TestLeasesKeepInvariants(t *testing.T) {
 			"use":    some(a.use),
 			"report": some(a.report),
 			"close":  some(a.close),
+			"adjust": a.adjust,
+			"refund": a.refund,
 			"":       a.check,
 		})
 	})

@@ -2,8 +2,8 @@
 // balances may follow which. It is pure: it reads no clock, keeps no state and refuses any movement that would
 // break an invariant. Whoever stores balances applies its transactions and records the postings as entries.
 //
-// An account has four buckets. Funding mirrors, as a negative balance, all that was ever granted, so that the
-// four always sum to zero; what is left of a grant is available, reserved or spent. Written off is a memo beside
+// An account has four buckets. Funding mirrors, as a negative balance, all that was ever granted and not taken back, so that
+// the four always sum to zero; what is left of a grant is available, reserved or spent. Written off is a memo beside
 // them, in no sum: credits used that nobody paid for. It only grows.
 //
 // Credits are reserved by leases alone: what a [Lease] of a gate holds and has not reported as used. What a report or
@@ -79,6 +79,12 @@ const (
 	KindUnpaid Kind = "unpaid"
 )
 
+// The other kinds of transaction that people make.
+const (
+	KindAdjustment Kind = "adjustment"
+	KindRefund     Kind = "refund"
+)
+
 // The kinds of a lease's transactions. The late ones come of reports that arrive after the lease was closed.
 const (
 	KindReserve      Kind = "reserve"
@@ -94,9 +100,12 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		KindTopUp, KindDebit, KindVoid, KindUnpaid, KindReserve, KindUse, KindRelease, KindForfeit, KindLateUse,
-		KindLateWriteOff, KindLateRefund,
+		KindLateWriteOff, KindLateRefund, KindAdjustment, KindRefund,
 	}
 }
+
+// ByPeople reports whether transactions of kind k are made by people and not by gates.
+func (k Kind) ByPeople() bool { return k == KindTopUp || k == KindAdjustment || k == KindRefund }
 
 // Transaction moves Amount credits within one account. Its postings touch each bucket once, and those to the four
 // buckets sum to zero.
@@ -111,14 +120,29 @@ func TopUp(amount Credits) (Transaction, error) {
 	return move(KindTopUp, Funding, Available, amount)
 }
 
+// Adjust corrects what was granted: it grants amount more credits, or takes as many available ones back if amount is
+// negative. Its size is 1 to MaxCredits; otherwise ErrAmount.
+func Adjust(amount Credits) (Transaction, error) {
+	if amount < 0 && amount >= -MaxCredits {
+		return move(KindAdjustment, Available, Funding, -amount)
+	}
+	return move(KindAdjustment, Funding, Available, amount)
+}
+
+// RefundSpent gives amount spent credits back, 1 to MaxCredits; otherwise ErrAmount. What gates take back later of the same
+// credits is bounded by what is still spent.
+func RefundSpent(amount Credits) (Transaction, error) {
+	return move(KindRefund, Spent, Available, amount)
+}
+
 // Capture spends cost available credits at once, with nothing reserved before: the strict debit. Cost is 1 to
 // MaxCredits; otherwise ErrAmount.
 func Capture(cost Credits) (Transaction, error) {
 	return move(KindDebit, Available, Spent, cost)
 }
 
-// Void reverses a Capture of cost, 1 to MaxCredits; otherwise ErrAmount. That it is reversed once is its caller's
-// to see to.
+// Void reverses a Capture of cost, 1 to MaxCredits; otherwise ErrAmount. That it is reversed once, and that no more is
+// reversed than is still spent, is its caller's to see to.
 func Void(cost Credits) (Transaction, error) {
 	return move(KindVoid, Spent, Available, cost)
 }

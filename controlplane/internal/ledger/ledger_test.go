@@ -37,7 +37,7 @@ func TestAdd(t *testing.T) {
 
 func TestAmounts(t *testing.T) {
 	makers := map[string]func(Credits) (Transaction, error){
-		"top-up": TopUp, "capture": Capture, "void": Void, "write-off": WriteOff,
+		"top-up": TopUp, "capture": Capture, "void": Void, "write-off": WriteOff, "refund": RefundSpent,
 	}
 	for name, make := range makers {
 		t.Run(name, func(t *testing.T) {
@@ -56,18 +56,38 @@ func TestAmounts(t *testing.T) {
 	}
 }
 
+func TestAdjustmentAmounts(t *testing.T) {
+	for _, amount := range []Credits{0, MaxCredits + 1, -MaxCredits - 1, math.MinInt64, math.MaxInt64} {
+		if txn, err := Adjust(amount); !errors.Is(err, ErrAmount) || txn.Postings != nil {
+			t.Errorf("%d: got %+v, %v; want ErrAmount", amount, txn, err)
+		}
+	}
+	for _, amount := range []Credits{1, -1, MaxCredits, -MaxCredits} {
+		txn, err := Adjust(amount)
+		if err != nil || txn.Amount != max(amount, -amount) || txn.Check() != nil {
+			t.Errorf("%d: got %+v, %v; want a balanced transaction", amount, txn, err)
+		}
+	}
+}
+
 func TestPostings(t *testing.T) {
 	grant, _ := TopUp(7)
 	debit, _ := Capture(3)
 	reversal, _ := Void(3)
 	memo, _ := WriteOff(5)
+	more, _ := Adjust(2)
+	less, _ := Adjust(-2)
+	refund, _ := RefundSpent(3)
 	want := []Transaction{
 		{KindTopUp, 7, []Posting{{Funding, -7}, {Available, 7}}},
 		{KindDebit, 3, []Posting{{Available, -3}, {Spent, 3}}},
 		{KindVoid, 3, []Posting{{Spent, -3}, {Available, 3}}},
 		{KindUnpaid, 5, []Posting{{WrittenOff, 5}}},
+		{KindAdjustment, 2, []Posting{{Funding, -2}, {Available, 2}}},
+		{KindAdjustment, 2, []Posting{{Available, -2}, {Funding, 2}}},
+		{KindRefund, 3, []Posting{{Spent, -3}, {Available, 3}}},
 	}
-	if diff := cmp.Diff(want, []Transaction{grant, debit, reversal, memo}); diff != "" {
+	if diff := cmp.Diff(want, []Transaction{grant, debit, reversal, memo, more, less, refund}); diff != "" {
 		t.Errorf("transactions (-want +got):\n%s", diff)
 	}
 }

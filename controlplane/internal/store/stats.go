@@ -72,7 +72,7 @@ var (
 )
 
 const (
-	numKinds       = 11
+	numKinds       = 13
 	numChangeKinds = 4
 )
 
