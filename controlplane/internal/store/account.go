@@ -17,11 +17,13 @@ var ErrInvalidTransition = errors.New("status transition not allowed")
 // AccountStatus is the state of an account. Only an active account's keys are let through.
 type AccountStatus string
 
-// The account states. An account may leave pending but never return to it; active and disabled alternate.
+// The account states. An account may leave pending but never return to it; active and disabled alternate. Closed is final,
+// and only CloseAccount leads to it.
 const (
 	AccountPending  AccountStatus = "pending"
 	AccountActive   AccountStatus = "active"
 	AccountDisabled AccountStatus = "disabled"
+	AccountClosed   AccountStatus = "closed"
 )
 
 // Account is a customer. It owns one wallet.
@@ -31,9 +33,12 @@ type Account struct {
 	Status    AccountStatus
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	// ClosedAt is zero unless Status is AccountClosed, and CloseReason, the closer's, empty.
+	ClosedAt    time.Time
+	CloseReason string
 }
 
-// NewAccount is what CreateAccount takes. Name is 1 to MaxNameLen bytes; Status is any of the three.
+// NewAccount is what CreateAccount takes. Name is 1 to MaxNameLen bytes; Status is any but AccountClosed.
 type NewAccount struct {
 	Name   string
 	Status AccountStatus
@@ -93,8 +98,8 @@ func (s *Store) Accounts(ctx context.Context, page Page) ([]Account, bool, error
 	return accounts, more, nil
 }
 
-// UpdateAccount changes the named fields, all or none. It returns ErrNotFound, or ErrInvalidTransition for a
-// status that cannot follow the present one.
+// UpdateAccount changes the named fields, all or none. It returns ErrNotFound, ErrAccountClosed, or ErrInvalidTransition for
+// a status that cannot follow the present one.
 func (s *Store) UpdateAccount(ctx context.Context, id string, in AccountUpdate) (Account, error) {
 	if err := in.check(); err != nil {
 		return Account{}, fmt.Errorf("update account: %w", err)
@@ -103,6 +108,9 @@ func (s *Store) UpdateAccount(ctx context.Context, id string, in AccountUpdate) 
 		old, err := tx.account(id)
 		if err != nil {
 			return Account{}, err
+		}
+		if old.Status == AccountClosed {
+			return Account{}, fmt.Errorf("update account: %w", ErrAccountClosed)
 		}
 		next := old
 		if in.Name != nil {
@@ -168,8 +176,12 @@ func (st AccountStatus) mayBecome(next AccountStatus) bool {
 }
 
 func accountOf(row queries.Account) Account {
-	return Account{
-		ID: row.ID, Name: row.Name, Status: AccountStatus(row.Status),
-		CreatedAt: fromMicros(row.CreatedUs), UpdatedAt: fromMicros(row.UpdatedUs),
+	a := Account{
+		ID: row.ID, Name: row.Name, Status: AccountStatus(row.Status), CreatedAt: fromMicros(row.CreatedUs),
+		UpdatedAt: fromMicros(row.UpdatedUs),
 	}
+	if row.ClosedUs.Valid {
+		a.Status, a.ClosedAt, a.CloseReason = AccountClosed, fromMicros(row.ClosedUs.Int64), row.ClosedReason
+	}
+	return a
 }

@@ -80,6 +80,8 @@ func viewKey(k Key) keyView {
 type creditView struct {
 	Available int64 `json:"available"`
 	Amount    int64 `json:"amount,omitempty"`
+	// RefundedEntry is the id of what a refund is of.
+	RefundedEntry string `json:"refunded_entry,omitempty"`
 }
 
 func (creditView) view() {}

@@ -114,7 +114,7 @@ func TestJobsOfABatchSeeWhatChanged(t *testing.T) {
 	topUp := jobDoing(func(tx *writeTx) error {
 		grant, err := ledger.TopUp(5)
 		if err == nil {
-			_, _, err = tx.topUp(TopUp{AccountID: w.account.ID, Amount: 5, Actor: "x"}, grant)
+			_, _, err = tx.moveCredits(&movement{accountID: w.account.ID, move: grant, amount: 5, actor: "x"}, "")
 		}
 		return err
 	})

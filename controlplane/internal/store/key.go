@@ -150,7 +150,7 @@ func (tx *writeTx) createKey(in NewKey) (Key, error) {
 		if accountID, err = tx.pairOwner(in.ProjectID, in.RequireDomain); err != nil {
 			return Key{}, err
 		}
-	} else if _, err := tx.account(accountID); err != nil {
+	} else if err := tx.checkOpen(accountID); err != nil {
 		return Key{}, err
 	}
 	if err := tx.checkFuture(in.ExpiresAt); err != nil {
@@ -174,6 +174,8 @@ func (tx *writeTx) pairOwner(projectID string, requireDomain bool) (accountID st
 		return "", err
 	}
 	switch {
+	case account.Status == AccountClosed:
+		return "", fmt.Errorf("create key pair: %w", ErrAccountClosed)
 	case account.Status != AccountActive:
 		return "", fmt.Errorf("create key pair: %w", ErrAccountNotActive)
 	case requireDomain && project.DomainStatus != DomainVerified:

@@ -148,7 +148,7 @@ func (tx *writeTx) successor(id string, in Replacement) (Key, error) {
 	return next, nil
 }
 
-// liveKey returns a key that is neither revoked nor expired; it may be inactive.
+// liveKey returns a key that is neither revoked nor expired, of an account that is not closed; it may be inactive.
 func (tx *writeTx) liveKey(id string) (Key, error) {
 	key, err := tx.key(id)
 	switch {
@@ -159,7 +159,7 @@ func (tx *writeTx) liveKey(id string) (Key, error) {
 	case key.ExpiresAt != nil && key.ExpiresAt.UnixMicro() <= tx.now:
 		return Key{}, ErrKeyExpired
 	}
-	return key, nil
+	return key, tx.checkOpen(key.AccountID)
 }
 
 func (tx *writeTx) insertDigest(id string, h half, digest apikey.Digest) error {

@@ -71,7 +71,7 @@ func (s *Store) CreateProject(ctx context.Context, in NewProject) (Project, erro
 		return Project{}, fmt.Errorf("create project: %w", err)
 	}
 	return write(ctx, s, func(tx *writeTx) (Project, error) {
-		if _, err := tx.account(in.AccountID); err != nil {
+		if err := tx.checkOpen(in.AccountID); err != nil {
 			return Project{}, err
 		}
 		id, err := tx.newID(prefixProject)

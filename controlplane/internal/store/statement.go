@@ -35,6 +35,7 @@ const (
 	stmtEntriesOf
 	stmtUsed
 	stmtDataVersion
+	stmtClosed
 	numStatements
 )
 
@@ -85,6 +86,7 @@ var statementSQL = [numStatements]string{
 		AND granted - used > ? AND NOT (boot = ? AND key_id = ?)`,
 	stmtDraining:    `SELECT id, used FROM leases WHERE boot = ? AND state = 'open' AND draining = 1 AND gate = ? LIMIT ?`,
 	stmtDataVersion: `PRAGMA data_version`,
+	stmtClosed:      `SELECT closed_reason, closed_actor FROM accounts WHERE id = ? AND closed_us IS NOT NULL`,
 	stmtNewestEntry: `SELECT coalesce(max(seq), 0) FROM entries`,
 	// Along the account's chain: from its newest entry, or from the one before the entry whose id is given.
 	stmtEntriesOf: `WITH RECURSIVE page (seq, place) AS (
@@ -94,7 +96,9 @@ var statementSQL = [numStatements]string{
 			UNION ALL SELECT e.previous, page.place + 1 FROM page JOIN entries e ON e.seq = page.seq
 			WHERE page.place < ?3)
 		SELECT e.id, e.transaction_id, e.account_id, e.kind, e.bucket, e.delta, e.key_id, e.op_id, e.lease_id, e.reason, e.actor,
-		e.created_us FROM page JOIN entries e ON e.seq = page.seq ORDER BY e.seq DESC`,
+		coalesce(c.idempotency_key, ''), coalesce(c.refunded_entry, ''), e.created_us
+		FROM page JOIN entries e ON e.seq = page.seq LEFT JOIN credits c ON c.transaction_id = e.transaction_id
+		ORDER BY e.seq DESC`,
 	stmtUsed: `UPDATE keys SET last_used_us = ?2 WHERE id = ?1 AND (last_used_us IS NULL OR last_used_us < ?2)`,
 }
 

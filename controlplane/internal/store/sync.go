@@ -152,14 +152,36 @@ func (tx *writeTx) void(opID string) error {
 	case op.lease.ID != "":
 		return tx.endLease(opID, &op, opVoided, 0)
 	}
-	reversal, err := ledger.Void(ledger.Credits(op.lease.Credits))
-	if err != nil {
-		return err
-	}
 	if err := tx.settle(opID, opGranted, opVoided, op.lease.Credits); err != nil {
 		return err
 	}
+	credits, err := tx.reversible(op.lease.Account, ledger.Credits(op.lease.Credits))
+	if err != nil || credits == 0 {
+		return err
+	}
+	reversal, err := ledger.Void(credits)
+	if err != nil {
+		return err
+	}
 	return tx.charge(&posting{accountID: op.lease.Account, move: reversal, keyID: op.lease.Key, opID: opID})
+}
+
+// reversible is what of a debit can be given back: people may have given it back before. To fail then would hold up all that
+// the gate reports.
+func (tx *writeTx) reversible(accountID string, cost ledger.Credits) (ledger.Credits, error) {
+	balances, err := tx.balances(accountID)
+	if err != nil || cost <= balances.Spent {
+		return cost, err
+	}
+	// Without a refund the wallet is damaged, and the ledger is to say so.
+	n, err := tx.CountRefunds(tx.ctx, accountID)
+	if err != nil {
+		return 0, fmt.Errorf("read refunds: %w", err)
+	}
+	if n == 0 {
+		return cost, nil
+	}
+	return balances.Spent, nil
 }
 
 // endLease settles a granted operation whose answer the gate does not use: its lease ends with cost more credits used
@@ -181,7 +203,7 @@ func (tx *writeTx) endLease(opID string, op *operation, to opVerdict, cost ledge
 	return tx.settle(opID, opGranted, to, op.lease.Credits)
 }
 
-// charge applies p.move to the account's recorded balances.
+// charge applies p.move to the account's recorded balances. What comes back to a closed account is taken from it.
 func (tx *writeTx) charge(p *posting) error {
 	balances, err := tx.balances(p.accountID)
 	if err != nil {
@@ -191,8 +213,10 @@ func (tx *writeTx) charge(p *posting) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.post(p, balances, next)
-	return err
+	if _, err = tx.post(p, balances, next); err != nil || next.Available <= balances.Available {
+		return err
+	}
+	return tx.sweep(p.accountID)
 }
 
 // balances are an account's, with all that the batch has moved; sql.ErrNoRows if there is none.

@@ -47,15 +47,18 @@ var checks = []check{
 			OR count(*) <> CASE min(bucket) WHEN 'written_off' THEN 1 ELSE 2 END`},
 	{"entry does not fit its kind", `SELECT id AS entry, account_id AS account, kind, bucket, delta, op_id AS op FROM entries
 		WHERE (bucket || CASE WHEN delta < 0 THEN '-' ELSE '+' END) NOT IN (
-				CASE kind WHEN 'top_up' THEN 'funding-' WHEN 'debit' THEN 'available-' WHEN 'void' THEN 'spent-'
+				CASE kind WHEN 'top_up' THEN 'funding-' WHEN 'refund' THEN 'spent-'
+					WHEN 'adjustment' THEN CASE bucket WHEN 'funding' THEN CASE WHEN delta < 0 THEN 'funding-' ELSE 'funding+' END
+						ELSE CASE WHEN delta < 0 THEN 'available-' ELSE 'available+' END END
+					WHEN 'debit' THEN 'available-' WHEN 'void' THEN 'spent-'
 					WHEN 'reserve' THEN 'available-' WHEN 'use' THEN 'reserved-' WHEN 'release' THEN 'reserved-'
 					WHEN 'forfeit' THEN 'reserved-' WHEN 'late_use' THEN 'available-' WHEN 'late_refund' THEN 'spent-'
 					ELSE 'written_off+' END,
 				CASE kind WHEN 'debit' THEN 'spent+' WHEN 'reserve' THEN 'reserved+' WHEN 'use' THEN 'spent+'
 					WHEN 'forfeit' THEN 'spent+' WHEN 'late_use' THEN 'spent+' WHEN 'unpaid' THEN 'written_off+'
 					WHEN 'late_write_off' THEN 'written_off+' ELSE 'available+' END)
-			OR (kind = 'top_up') <> (op_id = '')
-			OR (kind IN ('top_up', 'debit', 'void', 'unpaid')) <> (lease_id = '')`},
+			OR (kind IN ('top_up', 'adjustment', 'refund')) <> (op_id = '')
+			OR (kind IN ('top_up', 'debit', 'void', 'unpaid', 'adjustment', 'refund')) <> (lease_id = '')`},
 	{"running balance does not follow from the entries before it", `SELECT id AS entry, account_id AS account, bucket, balance,
 		running AS entries FROM (SELECT *, sum(delta) OVER (PARTITION BY account_id, bucket ORDER BY seq) AS running
 			FROM entries) WHERE balance <> running`},
@@ -71,8 +74,10 @@ var checks = []check{
 
 	{"operation and debit differ", settled("lease_id = '' AND (verdict = 'granted' OR (verdict = 'voided' AND credits > 0))",
 		"kind = 'debit' AND bucket = 'spent'")},
-	{"voided operation and its reversal differ", settled("lease_id = '' AND verdict = 'voided' AND credits > 0",
-		"kind = 'void' AND bucket = 'available'")},
+	// Of what people had refunded before, less was left to reverse, or nothing.
+	{"voided operation and its reversal differ", `SELECT * FROM (` + settled("lease_id = '' AND verdict = 'voided' AND credits > 0",
+		"kind = 'void' AND bucket = 'available'") + `)
+		WHERE found > expected OR entries > 1 OR account NOT IN (SELECT c.account_id FROM credits c WHERE c.kind = 'refund')`},
 	{"unpaid operation and what was written off differ", settled("lease_id = '' AND verdict = 'unpaid' AND credits > 0",
 		"kind = 'unpaid' AND bucket = 'written_off'")},
 	{"operation and what was reserved differ", settled("lease_id <> ''", "kind = 'reserve' AND bucket = 'reserved'")},
@@ -93,7 +98,9 @@ var checks = []check{
 
 	// A lease's row is deleted some time after it closed; its entries stay.
 	{"lease and its entries differ", leaseEntries("sum(leases) > 1 OR sum(reserved) <> sum(held) OR sum(leases) = 1 AND (sum(entries) = 0 " +
-		"OR sum(reserve) <> sum(granted) OR sum(spent) <> sum(charged) OR sum(memo) > sum(unpaid) " +
+		"OR sum(reserve) <> sum(granted) OR sum(spent) < sum(charged) OR " +
+		// More stays spent if people had refunded credits before they were to be given back.
+		"sum(spent) > sum(charged) AND min(account_id) NOT IN (SELECT c.account_id FROM credits c WHERE c.kind = 'refund') OR sum(memo) > sum(unpaid) " +
 		"OR min(account_id) <> max(account_id) OR min(key_id) <> max(key_id))")},
 	{"lease left more unpaid than was written off", `SELECT lease_id AS lease, account AS account, unpaid, memo
 		FROM (` + leaseEntries("sum(leases) = 1 AND sum(memo) < sum(unpaid)") + `)
@@ -101,6 +108,21 @@ var checks = []check{
 	{"lease of another account than its key", `SELECT l.id AS lease, l.account_id AS account, k.account_id AS owner,
 		l.key_id AS "key" FROM leases l LEFT JOIN keys k ON k.id = l.key_id
 		WHERE k.id IS NULL OR k.account_id <> l.account_id`},
+
+	{"credits moved by people and their entries differ", `SELECT txn, min(account_id) AS account, sum(amount) AS amount,
+		sum(delta) AS entries
+		FROM (SELECT transaction_id AS txn, account_id, kind, amount, 0 AS delta, 1 AS moved, 0 AS entry FROM credits
+			UNION ALL SELECT transaction_id, account_id, kind, 0, delta, 0, 1 FROM entries
+				WHERE bucket = 'available' AND kind IN ('top_up', 'adjustment', 'refund'))
+		GROUP BY txn HAVING sum(moved) <> 1 OR sum(entry) <> 1 OR sum(amount) <> sum(delta)
+			OR min(account_id) <> max(account_id) OR min(kind) <> max(kind)`},
+	{"entry of which more was refunded than it spent", `SELECT entry, sum(spent) AS spent, sum(refunded) AS refunded
+		FROM (SELECT refunded_entry AS entry, account_id, 0 AS spent, amount AS refunded FROM credits
+				WHERE refunded_entry IS NOT NULL
+			UNION ALL SELECT id, account_id, delta, 0 FROM entries WHERE bucket = 'spent' AND delta > 0)
+		GROUP BY entry HAVING sum(refunded) > sum(spent) OR sum(refunded) > 0 AND min(account_id) <> max(account_id)`},
+	{"closed account has credits available", `SELECT a.id AS account, w.available FROM accounts a
+		JOIN wallets w ON w.account_id = a.id WHERE a.closed_us IS NOT NULL AND w.available > 0`},
 
 	{"key of an account that does not exist", `SELECT k.id AS "key", k.account_id AS account FROM keys k
 		LEFT JOIN accounts a ON a.id = k.account_id WHERE a.id IS NULL`},

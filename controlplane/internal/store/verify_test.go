@@ -249,7 +249,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 func TestVerifyTruncates(t *testing.T) {
 	w := fullWorld(t)
 	const many = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-		INSERT INTO accounts SELECT 'acct_' || i, 'x', 'active', 0, 0 FROM n`
+		INSERT INTO accounts (id, name, status, created_us, updated_us) SELECT 'acct_' || i, 'x', 'active', 0, 0 FROM n`
 	for n, truncated := range map[int]bool{maxProblems: false, maxProblems + 1: true} {
 		s, err := OpenReadOnly(t.Context(), Options{Path: damage(t, w.path, fmt.Sprintf(many, n))})
 		if err != nil {

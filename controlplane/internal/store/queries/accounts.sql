@@ -14,3 +14,8 @@ SELECT * FROM accounts WHERE id < sqlc.arg(after) ORDER BY id DESC LIMIT sqlc.ar
 -- name: UpdateAccount :exec
 UPDATE accounts SET name = sqlc.arg(name), status = sqlc.arg(status), updated_us = sqlc.arg(updated_us)
 WHERE id = sqlc.arg(id);
+
+-- name: CloseAccount :exec
+UPDATE accounts SET status = 'disabled', closed_us = sqlc.arg(closed_us), closed_reason = sqlc.arg(closed_reason),
+                    closed_actor = sqlc.arg(closed_actor), updated_us = sqlc.arg(closed_us)
+WHERE id = sqlc.arg(id);

@@ -7,10 +7,11 @@ package queries
 
 import (
 	"context"
+	"database/sql"
 )
 
 const account = `-- name: Account :one
-SELECT id, name, status, created_us, updated_us FROM accounts WHERE id = ?1
+SELECT id, name, status, created_us, updated_us, closed_us, closed_reason, closed_actor FROM accounts WHERE id = ?1
 `
 
 func (q *Queries) Account(ctx context.Context, id string) (Account, error) {
@@ -22,12 +23,15 @@ func (q *Queries) Account(ctx context.Context, id string) (Account, error) {
 		&i.Status,
 		&i.CreatedUs,
 		&i.UpdatedUs,
+		&i.ClosedUs,
+		&i.ClosedReason,
+		&i.ClosedActor,
 	)
 	return i, err
 }
 
 const accounts = `-- name: Accounts :many
-SELECT id, name, status, created_us, updated_us FROM accounts WHERE id < ?1 ORDER BY id DESC LIMIT ?2
+SELECT id, name, status, created_us, updated_us, closed_us, closed_reason, closed_actor FROM accounts WHERE id < ?1 ORDER BY id DESC LIMIT ?2
 `
 
 type AccountsParams struct {
@@ -50,6 +54,9 @@ func (q *Queries) Accounts(ctx context.Context, arg AccountsParams) ([]Account, 
 			&i.Status,
 			&i.CreatedUs,
 			&i.UpdatedUs,
+			&i.ClosedUs,
+			&i.ClosedReason,
+			&i.ClosedActor,
 		); err != nil {
 			return nil, err
 		}
@@ -62,6 +69,29 @@ func (q *Queries) Accounts(ctx context.Context, arg AccountsParams) ([]Account, 
 		return nil, err
 	}
 	return items, nil
+}
+
+const closeAccount = `-- name: CloseAccount :exec
+UPDATE accounts SET status = 'disabled', closed_us = ?1, closed_reason = ?2,
+                    closed_actor = ?3, updated_us = ?1
+WHERE id = ?4
+`
+
+type CloseAccountParams struct {
+	ClosedUs     sql.NullInt64
+	ClosedReason string
+	ClosedActor  string
+	ID           string
+}
+
+func (q *Queries) CloseAccount(ctx context.Context, arg CloseAccountParams) error {
+	_, err := q.db.ExecContext(ctx, closeAccount,
+		arg.ClosedUs,
+		arg.ClosedReason,
+		arg.ClosedActor,
+		arg.ID,
+	)
+	return err
 }
 
 const insertAccount = `-- name: InsertAccount :exec

@@ -9,11 +9,14 @@ import (
 )
 
 type Account struct {
-	ID        string
-	Name      string
-	Status    string
-	CreatedUs int64
-	UpdatedUs int64
+	ID           string
+	Name         string
+	Status       string
+	CreatedUs    int64
+	UpdatedUs    int64
+	ClosedUs     sql.NullInt64
+	ClosedReason string
+	ClosedActor  string
 }
 
 type Audit struct {
@@ -37,6 +40,15 @@ type Change struct {
 	Kind      string
 	ID        string
 	CreatedUs int64
+}
+
+type Credit struct {
+	TransactionID  string
+	AccountID      string
+	Kind           string
+	Amount         int64
+	IdempotencyKey string
+	RefundedEntry  sql.NullString
 }
 
 type DomainChallenge struct {

@@ -7,7 +7,37 @@ package queries
 
 import (
 	"context"
+	"database/sql"
 )
+
+const countRefunds = `-- name: CountRefunds :one
+SELECT count(*) FROM credits WHERE account_id = ?1 AND kind = 'refund'
+`
+
+func (q *Queries) CountRefunds(ctx context.Context, accountID string) (int64, error) {
+	row := q.db.QueryRowContext(ctx, countRefunds, accountID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const credit = `-- name: Credit :one
+SELECT transaction_id, account_id, kind, amount, idempotency_key, refunded_entry FROM credits WHERE transaction_id = ?1
+`
+
+func (q *Queries) Credit(ctx context.Context, transactionID string) (Credit, error) {
+	row := q.db.QueryRowContext(ctx, credit, transactionID)
+	var i Credit
+	err := row.Scan(
+		&i.TransactionID,
+		&i.AccountID,
+		&i.Kind,
+		&i.Amount,
+		&i.IdempotencyKey,
+		&i.RefundedEntry,
+	)
+	return i, err
+}
 
 const entry = `-- name: Entry :one
 SELECT seq, previous, account_id, id, transaction_id, kind, bucket, delta, balance, key_id, op_id, lease_id, reason, actor, created_us FROM entries WHERE account_id = ?1 AND id = ?2
@@ -39,6 +69,71 @@ func (q *Queries) Entry(ctx context.Context, arg EntryParams) (Entry, error) {
 		&i.CreatedUs,
 	)
 	return i, err
+}
+
+const insertCredit = `-- name: InsertCredit :exec
+INSERT INTO credits (transaction_id, account_id, kind, amount, idempotency_key, refunded_entry)
+VALUES (?1, ?2, ?3, ?4, ?5,
+        ?6)
+`
+
+type InsertCreditParams struct {
+	TransactionID  string
+	AccountID      string
+	Kind           string
+	Amount         int64
+	IdempotencyKey string
+	RefundedEntry  sql.NullString
+}
+
+func (q *Queries) InsertCredit(ctx context.Context, arg InsertCreditParams) error {
+	_, err := q.db.ExecContext(ctx, insertCredit,
+		arg.TransactionID,
+		arg.AccountID,
+		arg.Kind,
+		arg.Amount,
+		arg.IdempotencyKey,
+		arg.RefundedEntry,
+	)
+	return err
+}
+
+const operationVerdict = `-- name: OperationVerdict :one
+SELECT verdict FROM operations WHERE op_id = ?1
+`
+
+func (q *Queries) OperationVerdict(ctx context.Context, opID string) (string, error) {
+	row := q.db.QueryRowContext(ctx, operationVerdict, opID)
+	var verdict string
+	err := row.Scan(&verdict)
+	return verdict, err
+}
+
+const refundsOfEntry = `-- name: RefundsOfEntry :many
+SELECT amount FROM credits WHERE refunded_entry = ?1
+`
+
+func (q *Queries) RefundsOfEntry(ctx context.Context, refundedEntry sql.NullString) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, refundsOfEntry, refundedEntry)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var amount int64
+		if err := rows.Scan(&amount); err != nil {
+			return nil, err
+		}
+		items = append(items, amount)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const wallet = `-- name: Wallet :one
