@@ -15,20 +15,26 @@ const accountPrefix = "acct_"
 
 // account is an account as the REST API shows it.
 type account struct {
-	ID        string    `json:"id" example:"acct_06f3k2v8s1w0"`
-	Name      string    `json:"name"`
-	Status    string    `json:"status" enum:"pending,active,disabled"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	ID          string     `json:"id" example:"acct_06f3k2v8s1w0"`
+	Name        string     `json:"name"`
+	Status      string     `json:"status" enum:"pending,active,disabled,closed"`
+	CreatedAt   time.Time  `json:"created_at"`
+	UpdatedAt   time.Time  `json:"updated_at"`
+	ClosedAt    *time.Time `json:"closed_at,omitempty" doc:"When it was closed."`
+	CloseReason string     `json:"close_reason,omitempty" doc:"Why it was closed, as the admin who did it put it."`
 }
 
 type accountOutput struct{ Body account }
 
 func showAccount(a store.Account) account {
-	return account{
+	out := account{
 		ID: a.ID, Name: a.Name, Status: string(a.Status),
-		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(),
+		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(), CloseReason: a.CloseReason,
 	}
+	if !a.ClosedAt.IsZero() {
+		out.ClosedAt = utcOrNull(&a.ClosedAt)
+	}
+	return out
 }
 
 // AccountID is the path of one account.
@@ -66,6 +72,12 @@ func (s *Server) registerAccounts(a huma.API) {
 		OperationID: "update-account", Method: http.MethodPatch, Path: "/v1/accounts/{id}", Summary: "Rename an account or change its status",
 		Errors: []int{http.StatusConflict},
 	}, s.updateAccount)
+	handle(s, a, closeAccounts, huma.Operation{
+		OperationID: "close-account", Method: http.MethodPost, Path: "/v1/accounts/{id}/close", Summary: "Close an account for good",
+		Description: "Its keys stop at once, and gates give back what they hold of it: what they have used is paid from that, and " +
+			"the rest is taken back like what was available.",
+		Errors: []int{http.StatusConflict},
+	}, s.closeAccount)
 }
 
 func (s *Server) createAccount(ctx context.Context, in *createAccountInput) (*accountOutput, error) {
@@ -119,6 +131,39 @@ func (s *Server) updateAccount(ctx context.Context, in *updateAccountInput) (*ac
 		return nil, fmt.Errorf("update account: %w", err)
 	}
 	return &accountOutput{Body: showAccount(a)}, nil
+}
+
+type closeAccountInput struct {
+	AccountID
+	IdempotencyInput
+	Body closeAccountBody
+}
+
+type closeAccountBody struct {
+	Balance string `json:"balance" enum:"write_off,refuse" doc:"What becomes of credits that are left: write_off takes them back by an adjustment, refuse closes only an account that has none, available or held by gates."`
+	Reason  string `json:"reason" minLength:"1" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+}
+
+type closeAccountOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
+	Body     account
+}
+
+func (s *Server) closeAccount(ctx context.Context, in *closeAccountInput) (*closeAccountOutput, error) {
+	if err := fits("body.reason", in.Body.Reason, store.MaxReasonLen); err != nil {
+		return nil, err
+	}
+	idem, err := in.idempotent(ctx, "POST /v1/accounts/"+in.ID+"/close", in.Body)
+	if err != nil {
+		return nil, err
+	}
+	a, replayed, err := s.store.CloseAccount(ctx, in.ID, store.Closing{
+		Balance: store.ClosingBalance(in.Body.Balance), Reason: in.Body.Reason, Actor: callerOf(ctx).ID,
+	}, idem)
+	if err != nil {
+		return nil, fmt.Errorf("close account: %w", err)
+	}
+	return &closeAccountOutput{Replayed: replay(replayed), Body: showAccount(a)}, nil
 }
 
 // fits checks the length of text in bytes, which the store bounds and a schema cannot express.

@@ -136,6 +136,7 @@ func (s *Server) adminEngine() (http.Handler, error) {
 	group := e.Group("", s.authenticate(s.store.TokenByDigest, s.allowAdmin), s.screen)
 	a := humagin.NewWithGroup(e, group, adminConfig())
 	s.registerAccounts(a)
+	s.registerCredits(a)
 	s.registerWallets(a)
 	s.registerProjects(a)
 	s.registerKeys(a)

@@ -20,6 +20,8 @@ type permission string
 const (
 	readAccounts  permission = "accounts.read"
 	writeAccounts permission = "accounts.write"
+	// closeAccounts is more than writeAccounts: it is final, and takes back what is available.
+	closeAccounts permission = "accounts.close"
 	readProjects  permission = "projects.read"
 	writeProjects permission = "projects.write"
 	// writeDomains is for the domain's status, not its name.
@@ -43,6 +45,7 @@ const (
 var grants = map[permission][]store.Role{
 	readAccounts:  {store.RoleOwner, store.RoleOperator, store.RoleBilling, store.RoleViewer},
 	writeAccounts: {store.RoleOwner, store.RoleOperator},
+	closeAccounts: {store.RoleOwner},
 	readProjects:  {store.RoleOwner, store.RoleOperator, store.RoleViewer, store.RoleAccount},
 	writeProjects: {store.RoleOwner, store.RoleOperator},
 	writeDomains:  {store.RoleOwner, store.RoleOperator},

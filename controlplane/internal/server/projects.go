@@ -85,7 +85,7 @@ type domainStatusInput struct {
 func (s *Server) registerProjects(a huma.API) {
 	handle(s, a, writeProjects, huma.Operation{
 		OperationID: "create-project", Method: http.MethodPost, Path: "/v1/projects", Summary: "Create a project with its domain, unverified",
-		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound},
+		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, s.createProject)
 	handle(s, a, readProjects, huma.Operation{
 		OperationID: "list-projects", Method: http.MethodGet, Path: "/v1/projects", Summary: "List projects",

@@ -13,36 +13,10 @@ import (
 
 const entryPrefix = "entry_"
 
-// credit is a top-up as the REST API shows it.
-type credit struct {
-	ID        string    `json:"id" example:"txn_06f3k2v8s1w0"`
-	AccountID string    `json:"account_id"`
-	Amount    int64     `json:"amount"`
-	Available int64     `json:"available" doc:"The available balance right after this top-up."`
-	Reason    string    `json:"reason"`
-	CreatedAt time.Time `json:"created_at"`
-}
-
-type creditBody struct {
-	Amount int64  `json:"amount" minimum:"1" maximum:"9007199254740991" doc:"Credits to add, an integer up to 2^53-1."`
-	Reason string `json:"reason,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
-}
-
-type creditInput struct {
-	AccountID
-	IdempotencyInput
-	Body creditBody
-}
-
-type creditOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
-	Body     credit
-}
-
 // wallet is an account's balances as the REST API shows them.
 type wallet struct {
 	AccountID  string `json:"account_id"`
-	Granted    int64  `json:"granted" doc:"All that was ever topped up: available + reserved + spent."`
+	Granted    int64  `json:"granted" doc:"All that was ever topped up, with all adjustments: available + reserved + spent."`
 	Available  int64  `json:"available"`
 	Reserved   int64  `json:"reserved" doc:"What gates hold in leases and have not reported as used."`
 	Spent      int64  `json:"spent"`
@@ -53,58 +27,37 @@ type walletOutput struct{ Body wallet }
 
 // entry is a row of the ledger as the REST API shows it.
 type entry struct {
-	ID            string    `json:"id" example:"entry_06f3k2v8s1w0"`
-	TransactionID string    `json:"transaction_id"`
-	AccountID     string    `json:"account_id"`
-	Kind          string    `json:"kind" enum:"top_up,debit,void,unpaid,reserve,use,release,forfeit,late_use,late_write_off,late_refund" doc:"A void takes a debit back; unpaid is the cost of a request that was served undecided. A gate's lease reserves credits, uses some and releases the rest; one that ends unreported may forfeit them. The late kinds settle a report that came after the lease had ended."`
-	Bucket        string    `json:"bucket" enum:"funding,available,reserved,spent,written_off"`
-	Delta         int64     `json:"delta" doc:"Credits; negative takes from the bucket. The deltas of a transaction sum to zero, but that an unpaid or late_write_off one is a single memo in written_off."`
-	KeyID         string    `json:"key_id,omitempty"`
-	OpID          string    `json:"op_id,omitempty"`
-	LeaseID       string    `json:"lease_id,omitempty"`
-	Reason        string    `json:"reason,omitempty"`
-	Actor         string    `json:"actor,omitempty" doc:"The id of the token that made the request."`
-	CreatedAt     time.Time `json:"created_at"`
+	ID             string    `json:"id" example:"entry_06f3k2v8s1w0"`
+	TransactionID  string    `json:"transaction_id"`
+	AccountID      string    `json:"account_id"`
+	Kind           string    `json:"kind" enum:"top_up,debit,void,unpaid,reserve,use,release,forfeit,late_use,late_write_off,late_refund,adjustment,refund" doc:"People top up, adjust and refund. A void takes a debit back; unpaid is the cost of a request that was served undecided. A gate's lease reserves credits, uses some and releases the rest; one that ends unreported may forfeit them. The late kinds settle a report that came after the lease had ended."`
+	Bucket         string    `json:"bucket" enum:"funding,available,reserved,spent,written_off"`
+	Delta          int64     `json:"delta" doc:"Credits; negative takes from the bucket. The deltas of a transaction sum to zero, but that an unpaid or late_write_off one is a single memo in written_off."`
+	KeyID          string    `json:"key_id,omitempty"`
+	OpID           string    `json:"op_id,omitempty"`
+	LeaseID        string    `json:"lease_id,omitempty"`
+	Reason         string    `json:"reason,omitempty"`
+	Actor          string    `json:"actor,omitempty" doc:"The id of the token that made the request."`
+	IdempotencyKey string    `json:"idempotency_key,omitempty" doc:"The Idempotency-Key of that request, if it had one."`
+	RefundedEntry  string    `json:"refunded_entry,omitempty" doc:"Of a refund, the entry that it gives credits back of, if it names one."`
+	CreatedAt      time.Time `json:"created_at"`
 }
 
 func showEntry(e store.Entry) entry {
 	return entry{
 		ID: e.ID, TransactionID: e.TransactionID, AccountID: e.AccountID, Kind: string(e.Kind), Bucket: string(e.Bucket),
-		Delta: e.Delta, KeyID: e.KeyID, OpID: e.OpID, LeaseID: e.LeaseID, Reason: e.Reason, Actor: e.Actor, CreatedAt: e.CreatedAt.UTC(),
+		Delta: e.Delta, KeyID: e.KeyID, OpID: e.OpID, LeaseID: e.LeaseID, Reason: e.Reason, Actor: e.Actor,
+		IdempotencyKey: e.IdempotencyKey, RefundedEntry: e.RefundedEntry, CreatedAt: e.CreatedAt.UTC(),
 	}
 }
 
 func (s *Server) registerWallets(a huma.API) {
-	handle(s, a, topUpCredits, huma.Operation{
-		OperationID: "add-credits", Method: http.MethodPost, Path: "/v1/accounts/{id}/credits", Summary: "Add credits to an account",
-		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusConflict},
-	}, s.addCredits)
 	handle(s, a, readCredits, huma.Operation{
 		OperationID: "get-wallet", Method: http.MethodGet, Path: "/v1/accounts/{id}/wallet", Summary: "Show an account's balances",
 	}, s.getWallet)
 	handle(s, a, readCredits, huma.Operation{
 		OperationID: "list-entries", Method: http.MethodGet, Path: "/v1/accounts/{id}/entries", Summary: "List an account's ledger entries",
 	}, s.listEntries)
-}
-
-func (s *Server) addCredits(ctx context.Context, in *creditInput) (*creditOutput, error) {
-	if err := fits("body.reason", in.Body.Reason, store.MaxReasonLen); err != nil {
-		return nil, err
-	}
-	idem, err := in.idempotent(ctx, "POST /v1/accounts/"+in.ID+"/credits", in.Body)
-	if err != nil {
-		return nil, err
-	}
-	txn, replayed, err := s.store.TopUp(ctx, store.TopUp{
-		AccountID: in.ID, Amount: in.Body.Amount, Reason: in.Body.Reason, Actor: callerOf(ctx).ID,
-	}, idem)
-	if err != nil {
-		return nil, fmt.Errorf("add credits: %w", err)
-	}
-	return &creditOutput{Replayed: replay(replayed), Body: credit{
-		ID: txn.ID, AccountID: txn.AccountID, Amount: txn.Amount, Available: txn.Available,
-		Reason: txn.Reason, CreatedAt: txn.CreatedAt.UTC(),
-	}}, nil
 }
 
 func (s *Server) getWallet(ctx context.Context, in *AccountID) (*walletOutput, error) {

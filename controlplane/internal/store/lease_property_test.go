@@ -133,6 +133,28 @@ func (m *leaseModel) strict(t *rapid.T) {
 	}
 }
 
+func (m *leaseModel) refund(t *rapid.T) {
+	amount := rapid.Int64Range(1, 100).Draw(t, "amount")
+	err := m.leaseWorld.refund(m.account.ID, amount, "")
+	if refused := amount > int64(m.balances.Spent); refused != (err != nil) {
+		t.Fatalf("refund of %d of %d: %v", amount, m.balances.Spent, err)
+	} else if !refused {
+		move, _ := ledger.RefundSpent(ledger.Credits(amount))
+		m.apply(t, move)
+	}
+}
+
+func (m *leaseModel) adjust(t *rapid.T) {
+	amount := rapid.Int64Range(-200, 200).Filter(func(n int64) bool { return n != 0 }).Draw(t, "amount")
+	err := m.leaseWorld.adjust(m.account.ID, amount)
+	if refused := -amount > int64(m.balances.Available); refused != (err != nil) {
+		t.Fatalf("adjustment of %d of %d: %v", amount, m.balances.Available, err)
+	} else if !refused {
+		move, _ := ledger.Adjust(ledger.Credits(amount))
+		m.apply(t, move)
+	}
+}
+
 func (m *leaseModel) check(t *rapid.T) {
 	got := m.mustWallet(m.account.ID)
 	b := m.balances
@@ -142,7 +164,7 @@ func (m *leaseModel) check(t *rapid.T) {
 	}
 }
 
-// After any sequence of acquires, replays, reports, voids, closes and late reports, under both policies, balances are
+// After any sequence of acquires, replays, adjustments, refunds, reports, voids, closes and late reports, under both policies, balances are
 // what the ledger makes of them, and the books agree.
 func TestRandomLeasesKeepTheLedger(t *testing.T) {
 	t.Parallel()
@@ -167,7 +189,7 @@ func TestRandomLeasesKeepTheLedger(t *testing.T) {
 				rt.Repeat(map[string]func(*rapid.T){
 					"acquire": m.acquire, "acquire another": m.acquire, "strict": m.strict, "report": some(m.reportOf),
 					"report again": some(m.reportOf), "void": some(m.void), "replay": some(m.replay),
-					"expire": m.expireAll, "": m.check,
+					"expire": m.expireAll, "refund": m.refund, "adjust": m.adjust, "": m.check,
 				})
 				// What is left open would be closed by the next run.
 				m.expireAll(rt)

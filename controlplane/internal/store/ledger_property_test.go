@@ -24,7 +24,7 @@ func newModel() *model {
 	}
 }
 
-// After any sequence of top-ups, acquires, replays, voids, unpaid reports and restarts, balances are what a model says, and every sum of
+// After any sequence of top-ups, adjustments, refunds, acquires, replays, voids, unpaid reports and restarts, balances are what a model says, and every sum of
 // entries equals its balance.
 func TestRandomOperationsKeepTheLedger(t *testing.T) {
 	t.Parallel()
@@ -43,6 +43,14 @@ func TestRandomOperationsKeepTheLedger(t *testing.T) {
 			"top up": func(rt *rapid.T) {
 				i := rapid.IntRange(0, 1).Draw(rt, "account")
 				m.topUp(rt, w, accounts[i], amounts.Draw(rt, "amount"))
+			},
+			"adjust": func(rt *rapid.T) {
+				i, sign := rapid.IntRange(0, 1).Draw(rt, "account"), rapid.SampledFrom([]int64{1, -1}).Draw(rt, "sign")
+				m.adjust(rt, w, accounts[i], sign*amounts.Draw(rt, "amount"))
+			},
+			"refund": func(rt *rapid.T) {
+				i := rapid.IntRange(0, 1).Draw(rt, "account")
+				m.refund(rt, w, accounts[i], amounts.Draw(rt, "amount"))
 			},
 			"acquire": func(rt *rapid.T) {
 				i := rapid.IntRange(0, 1).Draw(rt, "account")
@@ -93,6 +101,39 @@ func (m *model) topUp(rt *rapid.T, w *world, id string, amount int64) {
 	m.available[id] += amount
 }
 
+func (m *model) adjust(rt *rapid.T, w *world, id string, amount int64) {
+	err := w.adjust(id, amount)
+	switch {
+	case m.available[id]+m.spent[id]+amount > api.MaxCredits:
+		if !errors.Is(err, ledger.ErrBalanceLimit) {
+			rt.Fatalf("adjustment by %d: got %v, want ErrBalanceLimit", amount, err)
+		}
+	case m.available[id]+amount < 0:
+		if !errors.Is(err, ledger.ErrInsufficientCredits) {
+			rt.Fatalf("adjustment by %d: got %v, want ErrInsufficientCredits", amount, err)
+		}
+	case err != nil:
+		rt.Fatal(err)
+	default:
+		m.available[id] += amount
+	}
+}
+
+func (m *model) refund(rt *rapid.T, w *world, id string, amount int64) {
+	err := w.refund(id, amount, "")
+	if amount > m.spent[id] {
+		if !errors.Is(err, ledger.ErrInsufficientCredits) {
+			rt.Fatalf("refund of %d: got %v, want ErrInsufficientCredits", amount, err)
+		}
+		return
+	}
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.available[id] += amount
+	m.spent[id] -= amount
+}
+
 func (m *model) acquire(rt *rapid.T, w *world, id string, op int, cost int64) {
 	name := m.opID(id, op, cost)
 	reply, err := w.Acquire(context.Background(), acquireOf("secret of "+id, name, cost), charged)
@@ -124,8 +165,10 @@ func (m *model) void(w *world, id string, op int, cost int64) {
 	w.mustSync(void(name))
 	switch m.answers[name] {
 	case api.Granted:
-		m.available[id] += cost
-		m.spent[id] -= cost
+		// Of what people have refunded no more is given back.
+		back := min(cost, m.spent[id])
+		m.available[id] += back
+		m.spent[id] -= back
 		m.answers[name] = api.Voided
 	case "":
 		m.answers[name] = api.Voided

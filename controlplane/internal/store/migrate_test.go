@@ -72,7 +72,8 @@ func fillFirstSchema(t *testing.T, db *sql.DB) map[string]*api.AcquireRequest {
 	g, d := hashRequest(granted), hashRequest(denied)
 	exec(`INSERT INTO operations VALUES ('boot-1-a', ?, 'granted', 'acct_1', 'key_1', 7, 14),
 		('boot-1-b', ?, 'insufficient_credits', 'acct_1', 'key_1', 0, 15)`, g[:], d[:])
-	exec(`INSERT INTO idempotency VALUES ('token_1', 'k', ?, 'create_key', 'key_1', 16)`, make([]byte, 32))
+	exec(`INSERT INTO idempotency VALUES ('token_1', 'k', ?1, 'create_key', 'key_1', 16), ('token_1', 'k 2', ?1, 'top_up', 'entry_02', 13)`,
+		make([]byte, 32))
 	return map[string]*api.AcquireRequest{"granted": granted, "denied": denied}
 }
 
@@ -101,7 +102,7 @@ func TestMigrationKeepsEveryRow(t *testing.T) {
 		}
 	}
 	entries, _, err := w.Entries(t.Context(), "acct_1", Page{Limit: 10})
-	if err != nil || len(entries) != 4 || entries[3].Reason != "invoice" || entries[0].OpID != "boot-1-a" {
+	if err != nil || len(entries) != 4 || entries[3].Reason != "invoice" || entries[2].IdempotencyKey != "k 2" || entries[0].OpID != "boot-1-a" {
 		t.Errorf("entries %+v, %v", entries, err)
 	}
 	gift, _, err := w.Entries(t.Context(), "acct_2", Page{Limit: 10})

@@ -40,11 +40,29 @@ func fullWorld(t *testing.T) *world {
 	w.mustSync(unpaid("boot-1-e", 7, "genrex", "lone 2"))
 	w.mustSync(unpaid("boot-1-f", 7, "genrex", "absent"))
 	w.fillLeases()
+	w.fillCredits()
 	w.verify()
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// fillCredits gives another account what people can do to one: an adjustment either way, a refund of an entry, and its
+// closing.
+func (w *world) fillCredits() {
+	w.Helper()
+	a := w.mustAccount(AccountActive)
+	w.mustKey(a.ID, "refunded")
+	w.mustTopUp(a.ID, 50)
+	w.mustAcquire(acquireOf("refunded", "boot-1-r", 20))
+	err := errors.Join(w.adjust(a.ID, 5), w.refund(a.ID, 8, w.spentBy(a.ID, "boot-1-r").ID))
+	if err == nil {
+		_, _, err = w.CloseAccount(context.Background(), a.ID, Closing{WriteOffBalance, "over", "tester"}, nil)
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
 }
 
 // fillLeases gives another account leases in every state: one open, one final, one voided, and two closed with late
@@ -82,7 +100,7 @@ func TestVerifyCounts(t *testing.T) {
 	}
 	defer s.Close()
 	got, err := s.Verify(t.Context())
-	if err != nil || got.Accounts != 3 || got.Transactions != 22 || got.Entries != 41 || got.Operations != 12 ||
+	if err != nil || got.Accounts != 4 || got.Transactions != 27 || got.Entries != 51 || got.Operations != 13 ||
 		got.Problems != nil || got.Truncated {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -204,6 +222,17 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"lease of another key's account", "UPDATE leases SET account_id = (SELECT account_id FROM wallets WHERE spent = 30) WHERE state = 'open'",
 			[]string{"lease of another account than its key: lease=lease_", "lease and its entries differ"}},
 		{"entry of no lease", "UPDATE entries SET lease_id = '' WHERE kind = 'release'", []string{"entry does not fit its kind", "lease and its entries differ"}},
+		{"credits of people lost", "DELETE FROM credits WHERE kind = 'adjustment'", []string{"credits moved by people and their entries differ: txn=txn_", "amount=0 entries=5"}},
+		{"credits of people forged", "INSERT INTO credits SELECT 'txn_x', account_id, kind, amount, '', NULL FROM credits WHERE kind = 'refund'",
+			[]string{"credits moved by people and their entries differ: txn=txn_x", "amount=8 entries=0"}},
+		{"another amount of people", "UPDATE credits SET amount = 21 WHERE kind = 'refund'",
+			[]string{"credits moved by people and their entries differ", "amount=21 entries=8", "entry of which more was refunded than it spent: entry=entry_", "spent=20 refunded=21"}},
+		{"credits of another account", "UPDATE credits SET account_id = (SELECT min(id) FROM accounts) WHERE kind = 'refund'",
+			[]string{"credits moved by people and their entries differ", "entry of which more was refunded than it spent"}},
+		{"adjustment of what is spent", "UPDATE entries SET bucket = 'spent' WHERE kind = 'adjustment' AND bucket = 'funding'", []string{"entry does not fit its kind", "kind=adjustment bucket=spent"}},
+		{"refund by a gate", "UPDATE entries SET op_id = 'boot-1-r' WHERE kind = 'refund'", []string{"entry does not fit its kind", "kind=refund"}},
+		{"closed account with credits", "UPDATE wallets SET available = 1 WHERE account_id = (SELECT id FROM accounts WHERE closed_us IS NOT NULL)",
+			[]string{"closed account has credits available: account=acct_", "available=1"}},
 		{"key of another account", "UPDATE keys SET account_id = (SELECT account_id FROM wallets WHERE spent = 0) WHERE project_id IS NOT NULL",
 			[]string{"key of a project that is not its account's: key=key_"}},
 		{"project lost", "DELETE FROM projects", []string{"key of a project that is not its account's: key=key_", "project=proj_"}},
