@@ -105,6 +105,8 @@ func TestAuditTellsTheStory(t *testing.T) {
 func TestAuditShowsNoSecret(t *testing.T) {
 	f := newPairFixture(t)
 	secrets := []string{f.key.Secret, f.pair.Secret, f.pair.Publishable, f.AdminToken, f.GateToken}
+	// There has to be something to refund.
+	acquireOK(t, f, gateMessage(f.key.Secret, "op-1", 5))
 	for _, w := range writes {
 		a := f.do(t, w.method, w.path, w.body)
 		if a.status/100 != 2 {

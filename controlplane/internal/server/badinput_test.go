@@ -10,7 +10,7 @@ import (
 // canary stands where a careless client may put a secret: no answer may repeat it.
 const canary = "grx_sk_c0ffee00c0ffee00c0ffee00c0ffee00c0ffee0012345678"
 
-// writes are the routes that change something, each with a body that it takes.
+// writes are the routes that change something, each with a body that it takes. In their order all of them succeed.
 var writes = []struct {
 	method, path, body string
 	// field is a string field of the body, none if there is none.
@@ -21,7 +21,6 @@ var writes = []struct {
 	{"POST", "/v1/accounts/{account}/credits", `{"amount":5,"reason":"r"}`, "reason"},
 	{"POST", "/v1/accounts/{account}/credits/adjust", `{"amount":-5,"reason":"r"}`, "reason"},
 	{"POST", "/v1/accounts/{account}/credits/refund", `{"amount":5,"reason":"r"}`, "reason"},
-	{"POST", "/v1/accounts/{account}/close", `{"balance":"refuse","reason":"r"}`, "reason"},
 	{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"k"}`, "name"},
 	{"PATCH", "/v1/keys/{key}", `{"name":"k2","status":"active"}`, "name"},
 	{"POST", "/v1/keys", `{"project_id":"{project}","scheme":"vexrail","name":"k"}`, "name"},
@@ -34,6 +33,7 @@ var writes = []struct {
 	{"POST", "/v1/projects/{project}/domain/lapse", `{"reason":"r"}`, "reason"},
 	{"POST", "/v1/tokens", `{"name":"t","role":"account","account_id":"{account}"}`, "name"},
 	{"POST", "/v1/tokens/{token}/revoke", `{}`, ""},
+	{"POST", "/v1/accounts/{account}/close", `{"balance":"write_off","reason":"r"}`, "reason"},
 }
 
 // badBodies are wrong on every route. Each is made of the route's good body.

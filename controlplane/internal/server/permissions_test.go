@@ -45,10 +45,10 @@ func TestOperationsNeedPermissions(t *testing.T) {
 	}{
 		"none": {func(s *Server, a huma.API) {
 			handle(s, a, "", huma.Operation{Method: "GET", Path: "/v1/new"}, func(context.Context, *input) (*struct{}, error) { return nil, nil })
-		}, `register GET /v1/new: permission "": expected one of [accounts.read`},
+		}, `register GET /v1/new: permission "": expected one of [accounts.close`},
 		"unknown": {func(s *Server, a huma.API) {
 			handle(s, a, "news.read", huma.Operation{Method: "GET", Path: "/v1/new"}, func(context.Context, *input) (*struct{}, error) { return nil, nil })
-		}, `permission "news.read": expected one of [accounts.read`},
+		}, `permission "news.read": expected one of [accounts.close`},
 		"no confinement": {func(s *Server, a huma.API) {
 			handle(s, a, readKeys, huma.Operation{Method: "GET", Path: "/v1/new"}, func(context.Context, *input) (*struct{}, error) { return nil, nil })
 		}, "register GET /v1/new: account tokens have the permission keys.read, so *server.input needs a method confine"},

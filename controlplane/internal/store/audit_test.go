@@ -35,6 +35,8 @@ func newAuditWorld(t *testing.T) *auditWorld {
 	w.project = w.mustSite()
 	w.account, _ = w.Account(t.Context(), w.project.AccountID)
 	w.key, w.spare = w.mustKey(w.account.ID, canary+"key"), w.mustKey(w.account.ID, canary+"spare")
+	w.mustTopUp(w.account.ID, 3)
+	w.mustAcquire(acquireOf(canary+"key", "boot-1-spent", 3))
 	w.pair, w.other = w.mustPair(w.project.ID, canary+"pair"), w.mustPair(w.project.ID, canary+"other")
 	w.token = w.mustMakeToken(newToken(RoleViewer, canary+"viewer"))
 	return w
@@ -149,6 +151,24 @@ func deeds(w *auditWorld) []deed {
 		}, []Act{{
 			Action: "token.revoke", TargetKind: "token", TargetID: w.token.ID, Before: raw(`{"name":"ci","role":"viewer"}`),
 			After: raw(`{"name":"ci","role":"viewer","revoked_at":"NOW"}`),
+		}}},
+		{"adjust and refund", func(ctx context.Context, w *auditWorld) error {
+			if err := first(w.Adjust(ctx, Adjustment{account, 5, "promised", "token_1"}, nil)); err != nil {
+				return err
+			}
+			return first(w.RefundCredits(ctx, Refund{AccountID: account, Amount: 2, Reason: "it failed", Actor: "token_1"}, nil))
+		}, []Act{{
+			Action: "credit.refund", TargetKind: "credit", TargetID: "NEW", AccountID: account, Reason: "it failed",
+			Before: raw(`{"available":10}`), After: raw(`{"available":12,"amount":2}`),
+		}, {
+			Action: "credit.adjustment", TargetKind: "credit", TargetID: "NEW", AccountID: account, Reason: "promised",
+			Before: raw(`{"available":5}`), After: raw(`{"available":10,"amount":5}`),
+		}}},
+		{"close account", func(ctx context.Context, w *auditWorld) error {
+			return first(w.CloseAccount(ctx, account, Closing{WriteOffBalance, "over", "token_1"}, nil))
+		}, []Act{{
+			Action: "account.close", TargetKind: "account", TargetID: account, AccountID: account, Reason: "over",
+			Before: raw(`{"name":"Eve","status":"disabled"}`), After: raw(`{"name":"Eve","status":"closed"}`),
 		}}},
 	}
 }
