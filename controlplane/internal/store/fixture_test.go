@@ -289,7 +289,9 @@ func (w *world) verify() {
 			OVER (PARTITION BY account_id, bucket ORDER BY seq) AS running FROM entries) WHERE balance <> running`,
 		"grants that differ from their debit": `SELECT count(*) FROM operations o LEFT JOIN (SELECT op_id, sum(delta) AS spent
 				FROM entries WHERE bucket = 'spent' GROUP BY op_id) e ON e.op_id = o.op_id
-			WHERE o.lease_id = '' AND CASE o.verdict WHEN 'granted' THEN o.credits ELSE 0 END <> coalesce(e.spent, 0)`,
+			WHERE o.lease_id = '' AND CASE o.verdict WHEN 'granted' THEN o.credits ELSE 0 END <> coalesce(e.spent, 0)
+				AND NOT (o.verdict = 'voided' AND e.spent BETWEEN 0 AND o.credits
+					AND o.account_id IN (SELECT account_id FROM credits WHERE kind = 'refund'))`,
 		"accounts whose leases do not hold what they have reserved": `SELECT count(*) FROM wallets w LEFT JOIN (SELECT account_id,
 				sum(granted - used) AS held FROM leases WHERE state = 'open' GROUP BY account_id) l
 				ON l.account_id = w.account_id WHERE w.reserved <> coalesce(l.held, 0)`,
