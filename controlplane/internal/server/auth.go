@@ -45,9 +45,9 @@ func (s *Server) authenticate(lookup tokenLookup, allow func(*gin.Context, store
 	return func(c *gin.Context) {
 		token, err := s.authenticated(c.Request, lookup)
 		if err == nil {
-			setValue(c, callerKey, token)
-			actor := store.Actor{ID: token.ID, Name: token.Name, Role: token.Role, RequestID: requestID(c.Request.Context())}
-			c.Request = c.Request.WithContext(store.WithActor(c.Request.Context(), actor))
+			ctx := c.Request.Context()
+			actor := store.Actor{ID: token.ID, Name: token.Name, Role: token.Role, RequestID: requestID(ctx)}
+			c.Request = c.Request.WithContext(store.WithActor(context.WithValue(ctx, callerKey, token), actor))
 			err = allow(c, token.Role)
 		}
 		if err != nil {

@@ -53,6 +53,9 @@ func jsonContent(contentType []string) bool {
 	if len(contentType) > 1 {
 		return false
 	}
+	if contentType[0] == "application/json" {
+		return true
+	}
 	kind, params, err := mime.ParseMediaType(contentType[0])
 	charset, other := params["charset"]
 	return err == nil && kind == "application/json" && (!other || strings.EqualFold(charset, "utf-8"))

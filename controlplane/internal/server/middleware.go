@@ -73,6 +73,9 @@ func (s *Server) observe(listener string) gin.HandlerFunc {
 		took := time.Since(start)
 		s.metrics.request(listener, c.Writer.Status(), took)
 		ctx := c.Request.Context()
+		if !s.log.Enabled(ctx, level) {
+			return
+		}
 		s.log.Log(ctx, level, "request", "listener", listener, "method", knownMethod(c.Request.Method), "route", c.FullPath(),
 			"status", c.Writer.Status(), "duration", took, "request_id", requestID(ctx), "token_id", callerOf(ctx).ID)
 	}
