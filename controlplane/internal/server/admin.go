@@ -210,7 +210,7 @@ func handle[I, O any](s *Server, a huma.API, may permission, op huma.Operation, 
 	// screen has bounded the body already, and by another status than huma's.
 	op.MaxBodyBytes = -1
 	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
-		http.StatusUnprocessableEntity, http.StatusServiceUnavailable)
+		http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 	if strings.Contains(op.Path, "{id}") || slices.Contains(grants[may], store.RoleAccount) {
 		op.Errors = append(op.Errors, http.StatusNotFound)
 	}

@@ -3,8 +3,11 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -51,6 +54,10 @@ func (s *Server) authenticate(lookup tokenLookup, allow func(*gin.Context, store
 			err = allow(c, token.Role)
 		}
 		if err != nil {
+			if wait := s.holdUp(c.Request, err); wait > 0 {
+				c.Header("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+				err = errThrottled
+			}
 			challenge(c, err)
 			s.abort(c, err)
 			return
@@ -77,6 +84,16 @@ func (s *Server) authenticated(r *http.Request, lookup tokenLookup) (store.Token
 	}
 	s.uses.note(&token, now)
 	return token, nil
+}
+
+// holdUp returns how long the client has to wait for the next attempt, if err was one failed attempt too many. A valid
+// token is never held up, whoever else fails at the same address: many clients may share one, and all are at the
+// address of a proxy in front of the control plane.
+func (s *Server) holdUp(r *http.Request, err error) time.Duration {
+	if !errors.Is(err, errNoToken) && !errors.Is(err, errBadToken) {
+		return 0
+	}
+	return s.failures.fail(r.RemoteAddr)
 }
 
 // challenge adds what RFC 6750 §3 asks of a 401.

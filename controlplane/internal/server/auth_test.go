@@ -4,7 +4,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
 )
 
@@ -43,6 +45,56 @@ func TestAdminAuthorization(t *testing.T) {
 				t.Errorf("got %d %q, want %d %q: %s", a.status, a.header.Get("WWW-Authenticate"), tt.status, tt.challenge, a.body)
 			}
 		})
+	}
+}
+
+// Whoever fails too often is told when to come back, on both listeners together. A valid token works from the same address
+// all the while, and one that is not allowed to do something has not failed.
+func TestFailedAuthenticationIsHeldUp(t *testing.T) {
+	f := newFixture(t)
+	bad := http.Header{"Authorization": {"Bearer tg_owner_" + strings.Repeat("A", 43)}}
+	none := http.Header{"Authorization": nil}
+	at := func(root string, method, path string, header http.Header) answer {
+		return exchange(t, newRequest(t, root, request{method, path, "", header}))
+	}
+	for i := range 30 {
+		if a := send(t, f.ControlPlane, request{"GET", "/v1/accounts", "", []http.Header{bad, none}[i%2]}); a.status != http.StatusUnauthorized {
+			t.Fatalf("failure %d: %d %s", i+1, a.status, a.body)
+		}
+	}
+	for range 2 {
+		for name, a := range map[string]answer{
+			"unknown token":    send(t, f.ControlPlane, request{"GET", "/v1/accounts", "", bad}),
+			"no token":         send(t, f.ControlPlane, request{"GET", "/v1/accounts", "", none}),
+			"unknown to gates": at(f.GateURL, "POST", api.SyncPath, bad),
+		} {
+			if p := wholeProblem(t, a); a.status != http.StatusTooManyRequests || p.Code != "rate_limited" || a.header.Get("Retry-After") != "2" {
+				t.Errorf("%s: got %d %v %s", name, a.status, a.header, a.body)
+			}
+		}
+		if a := f.do(t, "GET", "/v1/accounts", ""); a.status != http.StatusOK {
+			t.Errorf("a valid token: %d %s", a.status, a.body)
+		}
+		if status := f.knock(t, f.GateToken); status != http.StatusOK {
+			t.Errorf("a valid gate token: %d", status)
+		}
+		if a := f.as(t, f.GateToken, "GET", "/v1/accounts", ""); a.status != http.StatusForbidden {
+			t.Errorf("a gate token at the admin listener: %d %s", a.status, a.body)
+		}
+	}
+	f.Clock.Advance(1500 * time.Millisecond)
+	if a := send(t, f.ControlPlane, request{"GET", "/v1/accounts", "", bad}); a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") != "1" {
+		t.Errorf("too early: %d %v", a.status, a.header)
+	}
+	f.Clock.Advance(500 * time.Millisecond)
+	if a := send(t, f.ControlPlane, request{"GET", "/v1/accounts", "", bad}); a.status != http.StatusUnauthorized {
+		t.Errorf("in time: %d %s", a.status, a.body)
+	}
+	// What a client claims about its address makes it no other.
+	liar := bad.Clone()
+	liar.Set("X-Forwarded-For", "192.0.2.7")
+	if a := send(t, f.ControlPlane, request{"GET", "/v1/accounts", "", liar}); a.status != http.StatusTooManyRequests {
+		t.Errorf("with X-Forwarded-For: %d", a.status)
 	}
 }
 

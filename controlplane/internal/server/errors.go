@@ -16,6 +16,7 @@ var (
 	errMethod       = errors.New("method not allowed on this route")
 	errNoToken      = errors.New("no bearer token")
 	errBadToken     = errors.New("unknown bearer token")
+	errThrottled    = errors.New("too many failed attempts to authenticate")
 	errManyTokens   = errors.New("more than one Authorization header")
 	errListener     = errors.New("the token's role is for another listener")
 	errRole         = errors.New("the token's role does not allow this")
@@ -39,6 +40,7 @@ var refusals = []struct {
 	{errMethod, http.StatusMethodNotAllowed, codeMethodNotAllowed, "this path does not take this method; see the Allow header"},
 	{errNoToken, http.StatusUnauthorized, codeUnauthenticated, "expected Authorization: Bearer and a token"},
 	{errBadToken, http.StatusUnauthorized, codeUnauthenticated, "the bearer token is not valid"},
+	{errThrottled, http.StatusTooManyRequests, codeRateLimited, "too many requests from this address had no valid token; see the Retry-After header"},
 	{errManyTokens, http.StatusBadRequest, codeInvalidRequest, "header.Authorization: expected exactly one"},
 	{errListener, http.StatusForbidden, codeForbidden, "a token of this role is not accepted on this listener"},
 	{errRole, http.StatusForbidden, codeForbidden, "a token of this role may not do this"},

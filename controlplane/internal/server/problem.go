@@ -16,6 +16,7 @@ type Code string
 const (
 	codeInvalidRequest       Code = "invalid_request"
 	codeUnauthenticated      Code = "unauthenticated"
+	codeRateLimited          Code = "rate_limited"
 	codeForbidden            Code = "forbidden"
 	codeNotFound             Code = "not_found"
 	codeMethodNotAllowed     Code = "method_not_allowed"

@@ -20,7 +20,7 @@ type Config struct {
 	Schemes []*apikey.Scheme
 	// Logger receives one record per admin request and per internal error; nil means slog.Default().
 	Logger *slog.Logger
-	// Now tells how old a remembered gate token is, and which tokens have expired; nil means time.Now.
+	// Now tells how old a remembered gate token is, which tokens have expired, and when who has failed too often may try again; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -32,7 +32,9 @@ type Server struct {
 	now     func() time.Time
 	gates   *tokenCache
 	uses    *tokenUses
-	schemes schemes
+	// failures are those to authenticate, on whatever listener.
+	failures *throttle
+	schemes  schemes
 	// strangers are the schemes that only gates know.
 	strangers strangers
 
@@ -63,7 +65,7 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		store: c.Store, now: c.Now, uses: newTokenUses(), log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes,
+		store: c.Store, now: c.Now, uses: newTokenUses(), failures: newThrottle(c.Now), log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes,
 		rules: map[string][]store.Role{},
 	}
 	s.gates = newTokenCache(c.Store.TokenByDigest, c.Now)
