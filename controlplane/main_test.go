@@ -296,20 +296,18 @@ func TestSecondServeIsRefused(t *testing.T) {
 	start(t, loopback(db))
 }
 
-// A request whose body is still on its way when the signal comes is answered; a new connection is not.
-func TestSignalDrains(t *testing.T) {
-	db := filepath.Join(t.TempDir(), "t.db")
+// inFlight is a request to create an account whose body has yet to be sent.
+func inFlight(t *testing.T, p *process, db, body string) (net.Conn, *bufio.Reader) {
+	t.Helper()
 	token := strings.TrimSpace(finish(t, command(t, "token", "create", "--db", db, "--role", "owner", "--name", "n")).stdout)
-	p := start(t, loopback(db))
 	conn, err := net.Dial("tcp", p.addrs["admin"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }()
+	t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		t.Fatal(err)
 	}
-	const body = `{"name":"late"}`
 	fmt.Fprintf(conn, "POST /v1/accounts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
 		"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n", token, len(body))
 	in := bufio.NewReader(conn)
@@ -320,10 +318,34 @@ func TestSignalDrains(t *testing.T) {
 	if _, err := in.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
+	return conn, in
+}
+
+// waitUnready asks until /readyz says that the process is about to stop.
+func waitUnready(t *testing.T, p *process) {
+	t.Helper()
+	for status := 200; status != 503; {
+		resp, err := http.Get("http://" + p.addrs["ops"] + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		status = resp.StatusCode
+	}
+}
+
+// A request whose body is still on its way when the signal comes is answered; a new connection is not, but for operators,
+// who are told.
+func TestSignalDrains(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "t.db")
+	p := start(t, loopback(db))
+	const body = `{"name":"late"}`
+	conn, in := inFlight(t, p, db, body)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	p.until(t, "msg=draining")
+	waitUnready(t, p)
 	if _, err := io.WriteString(conn, body); err != nil {
 		t.Fatal(err)
 	}
@@ -341,5 +363,24 @@ func TestSignalDrains(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", p.addrs["admin"]); err == nil {
 		t.Error("somebody still listens")
+	}
+}
+
+// A second signal does not wait for anybody.
+func TestSecondSignalStopsAtOnce(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "t.db")
+	p := start(t, loopback(db))
+	inFlight(t, p, db, `{"name":"late"}`)
+	for _, want := range []string{"msg=draining", ""} {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if want != "" {
+			p.until(t, want)
+			waitUnready(t, p)
+		}
+	}
+	if code := p.end(); code != -1 || strings.Contains(strings.Join(p.lines, "\n"), "msg=stopped") {
+		t.Errorf("exit code %d:\n%s", code, strings.Join(p.lines, "\n"))
 	}
 }

@@ -28,6 +28,7 @@ type serveCommand struct {
 	usageFlags
 	logFlags
 	Migrate    bool   `env:"TOLLGATE_MIGRATE" default:"true" negatable:"" help:"Bring the database to this program's schema before serving, after a backup of it (${default})."`
+	BackupDir  string `env:"TOLLGATE_BACKUP_DIR" placeholder:"DIR" help:"Where POST /v1/backups puts backups; without it there are none by REST."`
 	Listen     string `env:"TOLLGATE_LISTEN" default:"127.0.0.1:8090" placeholder:"ADDR" help:"Where admins are served (${default})."`
 	GateListen string `env:"TOLLGATE_GATE_LISTEN" default:"127.0.0.1:8092" placeholder:"ADDR" help:"Where gates are served (${default})."`
 	OpsListen  string `env:"TOLLGATE_OPS_LISTEN" default:"127.0.0.1:8091" placeholder:"ADDR" help:"Where /healthz, /readyz and /metrics are, without authentication (${default})."`
@@ -36,7 +37,7 @@ type serveCommand struct {
 // Help is shown by kong.
 func (*serveCommand) Help() string {
 	return `Addresses are HOST:PORT; with port 0 the log tells which one was taken. One database is served by one
-process at a time. SIGTERM or SIGINT ends it once the requests in flight are answered.
+process at a time. SIGTERM or SIGINT ends it once the requests in flight are answered, or after 8 s; a second one at once.
 
 Under lease mode a gate holds credits and spends them by itself. --lease-ttl bounds how long, and so how long a revoked
 key can outlive a gate's connection to here; as long is an outage of the control plane not noticed. What a gate has not
@@ -81,6 +82,11 @@ func (c *serveCommand) Run() (err error) {
 	if err := c.prepare(); err != nil {
 		return err
 	}
+	if c.BackupDir != "" {
+		if err := os.MkdirAll(c.BackupDir, 0o700); err != nil {
+			return fmt.Errorf("make the directory of backups: %w", err)
+		}
+	}
 	lock, err := lockDatabase(c.DB)
 	if err != nil {
 		return err
@@ -95,7 +101,7 @@ func (c *serveCommand) Run() (err error) {
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	defer startJanitor(ctx, st, c.keep(), log)()
-	srv, err := server.New(server.Config{Store: st, Logger: log, Schemes: schemes})
+	srv, err := server.New(server.Config{Store: st, Logger: log, Schemes: schemes, BackupDir: c.BackupDir})
 	if err != nil {
 		return err
 	}
@@ -104,7 +110,7 @@ func (c *serveCommand) Run() (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, stop, doors, st.Dead(), log)
+	return serve(ctx, stop, srv, doors, st.Dead(), log)
 }
 
 // upgrade migrates the database, if it may.
@@ -129,7 +135,7 @@ type door struct {
 	server   *http.Server
 }
 
-// listen opens all three doors or none.
+// listen opens all three doors or none, the operators' last.
 func (c *serveCommand) listen(srv *server.Server, log *slog.Logger) ([]door, error) {
 	var doors []door
 	for _, d := range []struct {
@@ -151,8 +157,9 @@ func (c *serveCommand) listen(srv *server.Server, log *slog.Logger) ([]door, err
 }
 
 // serve answers at all doors until ctx ends, one of them breaks or the store is dead, then lets the requests in flight
-// end. From then on a second signal kills the process, because stop gives signals back their meaning.
-func serve(ctx context.Context, stop func(), doors []door, dead <-chan struct{}, log *slog.Logger) error {
+// end, the operators' last: /readyz says meanwhile what is going on. From then on a second signal kills the process, because
+// stop gives signals back their meaning.
+func serve(ctx context.Context, stop func(), srv *server.Server, doors []door, dead <-chan struct{}, log *slog.Logger) error {
 	broken := make(chan error, len(doors))
 	for _, d := range doors {
 		go func() { broken <- fmt.Errorf("serve %s: %w", d.name, d.server.Serve(d.listener)) }()
@@ -168,7 +175,10 @@ func serve(ctx context.Context, stop func(), doors []door, dead <-chan struct{},
 		err = fmt.Errorf("serve: %w", store.ErrDead)
 	}
 	stop()
-	drain(doors, log)
+	srv.Drain()
+	last := len(doors) - 1
+	drain(doors[:last], log)
+	drain(doors[last:], log)
 	log.Info("stopped")
 	return err
 }

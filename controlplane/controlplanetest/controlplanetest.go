@@ -52,6 +52,8 @@ type Options struct {
 	// LeaseTTL, LeaseGrace and LeaseMaxCredits are the flags of tollgate serve; 0 is their default.
 	LeaseTTL, LeaseGrace time.Duration
 	LeaseMaxCredits      int64
+	// BackupDir is that of tollgate serve.
+	BackupDir string
 	// Unreported is "refund", the default, or "charge".
 	Unreported string
 }
@@ -111,7 +113,7 @@ func (c *ControlPlane) open(t testing.TB) {
 	if err != nil {
 		t.Fatalf("open store: %v", err)
 	}
-	srv, err := server.New(server.Config{Store: st, Schemes: o.Schemes, Logger: c.log(), Now: c.Clock.Now})
+	srv, err := server.New(server.Config{Store: st, Schemes: o.Schemes, Logger: c.log(), Now: c.Clock.Now, BackupDir: o.BackupDir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func withIntegers(v any) any {
 
 func (s *Server) adminEngine() (http.Handler, error) {
 	e := s.engine("admin")
-	group := e.Group("", s.authenticate(s.store.TokenByDigest, s.allowAdmin), s.screen)
+	group := e.Group("", s.authenticate(s.store.TokenByDigest, s.allowAdmin), s.screen, withoutDeadline)
 	a := humagin.NewWithGroup(e, group, adminConfig())
 	s.registerAccounts(a)
 	s.registerCredits(a)
@@ -143,6 +143,7 @@ func (s *Server) adminEngine() (http.Handler, error) {
 	s.registerUsage(a)
 	s.registerAudit(a)
 	s.registerTokens(a)
+	s.registerOperations(a)
 	if err := errors.Join(s.faults...); err != nil {
 		return nil, fmt.Errorf("describe the admin API: %w", err)
 	}

@@ -55,6 +55,7 @@ func (s *Server) acquire(c *gin.Context) {
 		s.abort(c, malformed(field, "expected 0: the scheme has no balance"))
 		return
 	}
+	s.heard.note(req.Gate, req.Boot)
 	reply, err := s.store.Acquire(c.Request.Context(), req, requirements(scheme))
 	if err != nil {
 		s.abort(c, s.undecided(c.Request.Context(), err))
@@ -93,6 +94,7 @@ func (s *Server) sync(c *gin.Context) {
 		s.abort(c, err)
 		return
 	}
+	s.heardSync(c.Request.Context(), req)
 	reply, err := s.store.Sync(c.Request.Context(), req)
 	if err != nil {
 		s.abort(c, s.undecided(c.Request.Context(), err))

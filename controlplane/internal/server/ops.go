@@ -22,8 +22,16 @@ func (s *Server) opsEngine() http.Handler {
 	return e
 }
 
-// ready answers 200 once the database has answered a read.
+// ready answers 200 once the database has answered a read, unless nothing can be written or the process is about to stop.
 func (s *Server) ready(c *gin.Context) {
+	if s.draining.Load() {
+		s.abort(c, newProblem(http.StatusServiceUnavailable, codeUnavailable, "the control plane is shutting down"))
+		return
+	}
+	if err := s.store.Writable(); err != nil {
+		s.abort(c, s.problemOf(c.Request.Context(), err))
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
 	defer cancel()
 	if _, _, err := s.store.Accounts(ctx, store.Page{Limit: 1}); err != nil {

@@ -38,6 +38,9 @@ const (
 	readUsage     permission = "usage.read"
 	readAudit     permission = "audit.read"
 	manageTokens  permission = "tokens.manage"
+	// readStatus is for how the server is, makeBackups for copies of all that it knows.
+	readStatus  permission = "status.read"
+	makeBackups permission = "backups.make"
 )
 
 // grants says which roles have a permission; the README has the same table. An owner has them all, and a gate none: it
@@ -59,6 +62,8 @@ var grants = map[permission][]store.Role{
 	readUsage:     {store.RoleOwner, store.RoleOperator, store.RoleBilling, store.RoleViewer, store.RoleAccount},
 	readAudit:     {store.RoleOwner, store.RoleOperator, store.RoleViewer},
 	manageTokens:  {store.RoleOwner},
+	readStatus:    {store.RoleOwner, store.RoleOperator, store.RoleViewer},
+	makeBackups:   {store.RoleOwner},
 }
 
 // confined is what the input of an operation has to be that account tokens may ask for.

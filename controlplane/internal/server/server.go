@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -20,8 +21,11 @@ type Config struct {
 	Schemes []*apikey.Scheme
 	// Logger receives one record per admin request and per internal error; nil means slog.Default().
 	Logger *slog.Logger
-	// Now tells how old a remembered gate token is, which tokens have expired, and when who has failed too often may try again; nil means time.Now.
+	// Now tells how old a remembered gate token is, which tokens have expired, when who has failed too often may try again, and
+	// when a gate was heard of; nil means time.Now.
 	Now func() time.Time
+	// BackupDir is where POST /v1/backups puts backups; empty means that it puts none.
+	BackupDir string
 }
 
 // Server holds the three handlers. It is safe for concurrent use and owns nothing that needs closing.
@@ -37,6 +41,11 @@ type Server struct {
 	schemes  schemes
 	// strangers are the schemes that only gates know.
 	strangers strangers
+	started   time.Time
+	heard     *heard
+	backupDir string
+	// draining is set once the process is about to stop.
+	draining atomic.Bool
 
 	// rules are the roles that may ask for an operation, by its method and gin's pattern of its path.
 	rules map[string][]store.Role
@@ -68,6 +77,8 @@ func New(c Config) (*Server, error) {
 		store: c.Store, now: c.Now, uses: newTokenUses(), failures: newThrottle(c.Now), log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes,
 		rules: map[string][]store.Role{},
 	}
+	s.started, s.heard, s.backupDir = c.Now(), newHeard(c.Now), c.BackupDir
+	s.metrics.registry.MustRegister(newHealthMetrics(s))
 	s.gates = newTokenCache(c.Store.TokenByDigest, c.Now)
 	admin, err := s.adminEngine()
 	if err != nil {
@@ -85,6 +96,9 @@ func (s *Server) Gate() http.Handler { return s.gate }
 
 // Ops serves /healthz, /readyz and /metrics, without authentication: it belongs on a private address.
 func (s *Server) Ops() http.Handler { return s.ops }
+
+// Drain makes /readyz say that the process is about to stop.
+func (s *Server) Drain() { s.draining.Store(true) }
 
 func init() { gin.SetMode(gin.ReleaseMode) }
 

@@ -10,11 +10,13 @@ import (
 
 // The kinds of what acts are done to.
 const (
-	kindAccount = "account"
-	kindProject = "project"
-	kindKey     = "key"
-	kindCredit  = "credit"
-	kindToken   = "token"
+	kindAccount  = "account"
+	kindProject  = "project"
+	kindKey      = "key"
+	kindCredit   = "credit"
+	kindToken    = "token"
+	kindBackup   = "backup"
+	kindDatabase = "database"
 )
 
 // act is one row of the audit log, but for who, when and under which request.

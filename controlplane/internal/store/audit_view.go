@@ -99,3 +99,19 @@ func (tokenView) view() {}
 func viewToken(t Token) tokenView {
 	return tokenView{Name: t.Name, Role: t.Role, AccountID: t.AccountID, ExpiresAt: t.ExpiresAt, RevokedAt: t.RevokedAt}
 }
+
+type backupView struct {
+	Bytes   int64 `json:"bytes"`
+	Schema  int64 `json:"schema"`
+	Entries int64 `json:"entries"`
+}
+
+func (backupView) view() {}
+
+// restoreView has no more of the backup's path than its name.
+type restoreView struct {
+	From  string `json:"from"`
+	Epoch int64  `json:"epoch"`
+}
+
+func (restoreView) view() {}

@@ -66,6 +66,34 @@ func BackUp(ctx context.Context, from, to string, progress Progress) (b Backup, 
 	return b, err
 }
 
+// ErrBackupRunning means that a backup of this store is being made already.
+var ErrBackupRunning = errors.New("a backup is being made")
+
+// BackUpInto is BackUp into dir, under a name with the time in it, which it returns. The context's actor is who asked
+// for it, as the audit log will say. A server makes one at a time: ErrBackupRunning.
+func (s *Store) BackUpInto(ctx context.Context, dir string) (name string, b Backup, err error) {
+	if !s.copying.TryLock() {
+		return "", Backup{}, ErrBackupRunning
+	}
+	defer s.copying.Unlock()
+	name = "tollgate-" + s.now().UTC().Format(fileTime) + ".db"
+	if b, err = BackUp(ctx, s.path, filepath.Join(dir, name), nil); err != nil {
+		return "", Backup{}, err
+	}
+	_, err = write(ctx, s, func(tx *writeTx) (struct{}, error) {
+		return struct{}{}, tx.audit(act{
+			action: "backup.create", kind: kindBackup, id: name, after: backupView{b.Bytes, b.Schema, b.Report.Entries},
+		})
+	})
+	if err != nil {
+		return "", Backup{}, fmt.Errorf("record backup %s: %w", name, err)
+	}
+	return name, b, nil
+}
+
+// fileTime is how a time is written in the name of a file.
+const fileTime = "20060102T150405.000Z"
+
 // claim makes an empty file, so that nobody else makes one of this name.
 func claim(path string) error {
 	creating.Lock()

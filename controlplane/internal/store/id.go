@@ -53,8 +53,9 @@ func (g *ids) make(prefix string) (string, error) {
 	return prefix + idEncoding.EncodeToString(id[:]), nil
 }
 
-// idsAhead is for how long the database promises at a time, in steps: so often it is written to.
-const idsAhead = 60_000 * idSteps
+// idsAhead is for how long the database promises at a time, in steps: so often it is written to, and by so much a restart
+// may bring ids ahead of the clock.
+const idsAhead = 1_000 * idSteps
 
 // keepIDs makes sure that whoever opens the database next makes no id before those of this transaction. It returns what
 // is promised once that is committed.

@@ -158,12 +158,36 @@ func (r *Restore) begin(ctx context.Context, db *sql.DB) (out Restored, err erro
 	}
 	// As long again as the longest lease may live, so that a last report of it arrives too.
 	out.Learning = 2 * time.Duration(max(ttl, 1)) * time.Millisecond
-	for name, value := range map[string]int64{metaEpoch: out.Epoch, metaLearning: out.Learning.Microseconds()} {
+	newest, err := r.record(ctx, q, out.Epoch)
+	if err != nil {
+		return Restored{}, fmt.Errorf("record restore: %w", err)
+	}
+	for name, value := range map[string]int64{metaEpoch: out.Epoch, metaLearning: out.Learning.Microseconds(), metaIDs: newest} {
 		if err := q.SetMeta(ctx, queries.SetMetaParams{Name: name, Value: value}); err != nil {
 			return Restored{}, fmt.Errorf("begin epoch: %w", err)
 		}
 	}
 	return out, nil
+}
+
+// record has the audit log say what was done, and returns the time that ids go on from.
+func (r *Restore) record(ctx context.Context, q *queries.Queries, epoch int64) (newest int64, err error) {
+	g := ids{now: r.Now}
+	if g.last, err = q.Meta(ctx, metaIDs); err != nil {
+		return 0, err
+	}
+	id, err := g.make(prefixAct)
+	if err != nil {
+		return 0, err
+	}
+	after, err := marshalView(restoreView{filepath.Base(r.From), epoch})
+	if err != nil {
+		return 0, err
+	}
+	return g.last, q.InsertAct(ctx, queries.InsertActParams{
+		ID: id, AtUs: r.Now().UnixMicro(), ActorID: LocalActor.ID, ActorName: LocalActor.Name, Action: "database.restore",
+		TargetKind: kindDatabase, TargetID: fmt.Sprintf("epoch_%d", epoch), After: after,
+	})
 }
 
 // epochReplaced is that of the database to be replaced, 0 if there is none or it cannot be read.
@@ -207,7 +231,7 @@ func (r *Restore) setAside(ctx context.Context) (aside string, err error) {
 			_ = db.Close()
 		}
 	}
-	aside = r.To + ".replaced-" + r.Now().UTC().Format("20060102T150405.000Z")
+	aside = r.To + ".replaced-" + r.Now().UTC().Format(fileTime)
 	if err := os.Link(r.To, aside); errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("%s: %w", aside, ErrExists)
 	} else if err != nil {

@@ -90,6 +90,9 @@ type Store struct {
 	epoch   int64
 	closing sync.Once
 	closed  atomic.Bool
+	path    string
+	// copying is held while a backup is made.
+	copying sync.Mutex
 	err     error
 }
 
@@ -114,7 +117,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{writer: newWriter(writes, opts), now: opts.Now, steady: opts.Steady, terms: opts.Leases}
+	s := &Store{path: path, writer: newWriter(writes, opts), now: opts.Now, steady: opts.Steady, terms: opts.Leases}
 	if s.readers, err = connect(path, reading); err == nil {
 		err = s.prepareReads(ctx)
 	}
@@ -149,7 +152,7 @@ func OpenReadOnly(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{now: opts.Now, steady: opts.Steady, terms: opts.Leases}
+	s := &Store{path: path, now: opts.Now, steady: opts.Steady, terms: opts.Leases}
 	if s.readers, err = connect(path, copying); err == nil {
 		err = checkLibrary(ctx, s.readers)
 	}
