@@ -6,10 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // errLocked means that another process serves the same database.
 var errLocked = errors.New("another tollgate serve uses this database")
+
+// Tollgate doctor looks at the lock for a moment, which is not to look like a server.
+const (
+	lockAttempts = 5
+	lockPause    = 20 * time.Millisecond
+)
 
 // lockDatabase takes the lock that a serving process holds on the database at path, on a file of its own beside
 // it: closing any descriptor of the database itself would drop SQLite's locks. The lock ends with the returned
@@ -24,7 +31,15 @@ func lockDatabase(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock database: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for range lockAttempts {
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(lockPause)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock database: %w: %s is held", errLocked, name)

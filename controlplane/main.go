@@ -1,6 +1,7 @@
 // Command tollgate is the control plane: "tollgate serve" answers admins and gates, "tollgate token create" makes
-// the tokens with which they authenticate, and "tollgate verify" recomputes the books. It owns the command line,
-// the process's life and the lock that keeps two servers off one database.
+// the tokens with which they authenticate, "tollgate verify" recomputes the books, and "tollgate backup", "restore",
+// "migrate" and "doctor" are for operators. It owns the command line, the process's life and the lock that keeps two
+// servers off one database.
 package main
 
 import (
@@ -26,6 +27,7 @@ type commands struct {
 	Backup  backupCommand  `cmd:"" help:"Copy a database, beside a running server too, and verify the copy."`
 	Restore restoreCommand `cmd:"" help:"Put a backup in the place of a database."`
 	Migrate migrateCommand `cmd:"" help:"Bring a database to this program's schema, after a backup."`
+	Doctor  doctorCommand  `cmd:"" help:"Look at everything that has to be in order, and say what to do."`
 }
 
 const description = `Tollgate's control plane: API keys and prepaid credits for HTTP APIs.

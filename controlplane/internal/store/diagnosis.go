@@ -92,7 +92,11 @@ func logBytes(path string) (int64, error) {
 }
 
 func (d *Diagnosis) file(ctx context.Context, db *sql.DB) error {
-	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&d.Library); err != nil {
+	err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&d.Library)
+	if err == nil {
+		err = checkVersion(d.Library)
+	}
+	if err != nil {
 		return err
 	}
 	rows, err := db.QueryContext(ctx, "SELECT quick_check FROM pragma_quick_check WHERE quick_check <> 'ok' LIMIT 5")
