@@ -43,6 +43,8 @@ var routePermissions = map[string]string{
 	"PATCH /v1/projects/{id}":               "projects.write",
 	"POST /v1/projects/{id}/domain/attest":  "domains.write",
 	"POST /v1/projects/{id}/domain/lapse":   "domains.write",
+	"GET /v1/status":                        "status.read",
+	"POST /v1/backups":                      "backups.make",
 	"GET /v1/tokens":                        "tokens.manage",
 	"GET /v1/tokens/{id}":                   "tokens.manage",
 	"POST /v1/tokens":                       "tokens.manage",

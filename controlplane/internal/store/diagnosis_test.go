@@ -14,7 +14,7 @@ func TestDiagnose(t *testing.T) {
 	t.Parallel()
 	w := newLeaseWorld(t, LeaseOptions{})
 	for i, role := range []Role{RoleOwner, RoleGate, RoleGate} {
-		_, err := w.CreateToken(WithActor(t.Context(), LocalActor), NewToken{Name: "n", Role: role, Digest: apikey.DigestOf(string(rune('a' + i)))})
+		_, _, err := w.CreateToken(WithActor(t.Context(), LocalActor), NewToken{Name: "n", Role: role, Digest: apikey.DigestOf(string(rune('a' + i)))}, nil)
 		must(t, err)
 	}
 	from := w.backUp()
