@@ -17,6 +17,7 @@ var writes = []struct {
 	field string
 }{
 	{"POST", "/v1/accounts", `{"name":"a","status":"active"}`, "name"},
+	{"POST", "/v1/backups", `{}`, ""},
 	{"PATCH", "/v1/accounts/{account}", `{"name":"b","status":"active"}`, "name"},
 	{"POST", "/v1/accounts/{account}/credits", `{"amount":5,"reason":"r"}`, "reason"},
 	{"POST", "/v1/accounts/{account}/credits/adjust", `{"amount":-5,"reason":"r"}`, "reason"},

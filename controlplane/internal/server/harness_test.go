@@ -199,7 +199,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{ControlPlane: controlplanetest.New(t)}
+	f := &fixture{ControlPlane: controlplanetest.NewWith(t, controlplanetest.Options{BackupDir: t.TempDir()})}
 	f.account = f.MustAccount(t, "active", 1000)
 	f.key = f.MustKey(t, f.account)
 	return f

@@ -45,6 +45,11 @@ type backup struct {
 	CreatedAt    time.Time `json:"created_at"`
 }
 
+type backupInput struct {
+	// Body takes no field; that it is declared makes huma refuse one.
+	Body *struct{} `nameHint:"CreateBackupBody"`
+}
+
 type backupOutput struct{ Body backup }
 
 const backupsPath = "/v1/backups"
@@ -90,7 +95,7 @@ func (s *Server) getStatus(ctx context.Context, _ *struct{}) (*statusOutput, err
 // errNoBackups means that a backup was asked for and nobody said where to put one.
 var errNoBackups = errors.New("the server was started without --backup-dir")
 
-func (s *Server) createBackup(ctx context.Context, _ *struct{}) (*backupOutput, error) {
+func (s *Server) createBackup(ctx context.Context, _ *backupInput) (*backupOutput, error) {
 	if s.backupDir == "" {
 		return nil, errNoBackups
 	}
