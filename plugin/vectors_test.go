@@ -70,6 +70,7 @@ func (r *ring) addSecretKeys(t testing.TB) {
 	r.cp.MustSetKeyStatus(t, inactive.ID, "inactive")
 	r.keys["genrex_revoked"], r.keys["genrex_inactive"] = revoked.Secret, inactive.Secret
 	r.keys["genrex_expired"] = r.expired(t, map[string]any{"account_id": account, "scheme": "genrex", "name": "expired"}).Secret
+	r.keys["genrex_restricted"] = r.restricted(t, r.cp.MustKeyOf(t, "genrex", account)).Secret
 	for name, id := range map[string]string{
 		"pending": r.cp.MustAccount(t, "pending", 100), "disabled": r.cp.MustAccount(t, "disabled", 100), "poor": r.cp.MustAccount(t, "active", 1),
 	} {
@@ -99,6 +100,7 @@ func (r *ring) addPairs(t testing.TB) {
 	put("_expired", r.expired(t, map[string]any{"project_id": project, "scheme": "vexrail", "name": "expired"}))
 
 	poor := r.cp.MustAccount(t, "active", 1)
+	put("_restricted", r.restricted(t, r.cp.MustPair(t, project)))
 	put("_poor", r.cp.MustPair(t, r.cp.MustProject(t, poor, "verified")))
 	disabled := r.cp.MustAccount(t, "active", 100)
 	put("_disabled", r.cp.MustPair(t, r.cp.MustProject(t, disabled, "verified")))
@@ -109,6 +111,16 @@ func (r *ring) addPairs(t testing.TB) {
 }
 
 // expired makes a key that ends, and waits for its end on the control plane's clock.
+// restricted has a key be for other requests than those of the table.
+func (r *ring) restricted(t testing.TB, p controlplanetest.Pair) controlplanetest.Pair {
+	t.Helper()
+	fields := map[string]any{"routes": []any{route("path", "/v2/elsewhere")}}
+	if status, body := r.cp.Admin(t, "PATCH", "/v1/keys/"+p.ID, fields); status != 200 {
+		t.Fatalf("restrict a key: %d %s", status, body)
+	}
+	return p
+}
+
 func (r *ring) expired(t testing.TB, body map[string]any) controlplanetest.Pair {
 	t.Helper()
 	end := r.cp.Clock.Now().Add(time.Second)

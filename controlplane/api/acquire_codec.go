@@ -3,7 +3,7 @@ package api
 import "fmt"
 
 // ParseAcquireRequest reads an acquire that is written as a gate of this version writes it: every field once and not null,
-// and no other. It refuses what strictjson.Parse refuses. Errors wrap ErrInvalid and quote at most names of fields. What
+// but for those that it may omit, and no other. It refuses what strictjson.Parse refuses. Errors wrap ErrInvalid and quote at most names of fields. What
 // the request says is still to be judged by Validate.
 func ParseAcquireRequest(data []byte) (AcquireRequest, error) {
 	const fields = 8
@@ -28,6 +28,18 @@ func ParseAcquireRequest(data []byte) (AcquireRequest, error) {
 				r.Want = d.Integer()
 			case "mode":
 				r.Mode = Mode(d.Text())
+			case "judges":
+				seen--
+				r.Judges = d.Integer()
+			case "method":
+				seen--
+				r.Method = d.Text()
+			case "path":
+				seen--
+				r.Path = d.Text()
+			case "address":
+				seen--
+				r.Address = d.Text()
 			default:
 				known = false
 				d.Skip()
@@ -62,12 +74,48 @@ func (l *Lease) appendJSON(dst []byte) []byte {
 	dst = appendInteger(dst, `"credits":`, l.Credits)
 	dst = appendNonZero(dst, `,"ttl_ms":`, l.TTLMillis)
 	dst = appendInteger(dst, `,"available":`, l.Available)
+	if l.Restriction != nil {
+		dst = l.Restriction.appendJSON(append(dst, `,"restriction":`...))
+	}
 	dst = appendText(dst, `,"account":`, l.Account)
 	if l.Project != "" {
 		dst = appendText(dst, `,"project":`, l.Project)
 	}
 	dst = appendText(dst, `,"key":`, l.Key)
 	return append(dst, '}')
+}
+
+func (r *Restriction) appendJSON(dst []byte) []byte {
+	dst = append(dst, '{')
+	if len(r.Routes) > 0 {
+		dst = appendList(dst, `"routes":`, r.Routes, (*RouteRule).appendJSON)
+	}
+	if len(r.AllowedIPs) > 0 {
+		dst = appendTexts(comma(dst), `"allowed_ips":`, r.AllowedIPs)
+	}
+	return append(dst, '}')
+}
+
+func (r *RouteRule) appendJSON(dst []byte) []byte {
+	dst = append(dst, '{')
+	if r.Path != "" {
+		dst = appendText(dst, `"path":`, r.Path)
+	}
+	if r.Prefix != "" {
+		dst = appendText(comma(dst), `"prefix":`, r.Prefix)
+	}
+	if len(r.Methods) > 0 {
+		dst = appendTexts(comma(dst), `"methods":`, r.Methods)
+	}
+	return append(dst, '}')
+}
+
+// comma appends one unless an object has just begun.
+func comma(dst []byte) []byte {
+	if dst[len(dst)-1] == '{' {
+		return dst
+	}
+	return append(dst, ',')
 }
 
 func appendNonZero(dst []byte, before string, n int64) []byte {

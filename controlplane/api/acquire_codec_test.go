@@ -17,13 +17,19 @@ func TestParseAcquireRequest(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
+	more := want
+	more.Judges, more.Method, more.Path, more.Address = 1, "GET", "/é", "192.0.2.1:5"
+	if got, err := ParseAcquireRequest(more.AppendJSON(nil)); err != nil || !cmp.Equal(got, more) {
+		t.Errorf("read %+v, %v; want %+v", got, err, more)
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &members); err != nil {
 		t.Fatal(err)
 	}
 	bad := map[string]string{
 		"empty": "", "array": "[" + text + "]", "two": text + text, "unknown field": strings.Replace(text, "{", `{"x":1,`, 1),
-		"fraction": strings.Replace(text, `"cost":`, `"cost":0.`, 1), "null digest": strings.Replace(text, `"digests":[`, `"digests":[null,`, 1),
+		"fraction": strings.Replace(text, `"cost":`, `"cost":0.`, 1), "null path": strings.Replace(text, "{", `{"path":null,`, 1), "a path instead of a field": strings.Replace(text, `"mode":"strict"`, `"path":"/"`, 1),
+		"null digest": strings.Replace(text, `"digests":[`, `"digests":[null,`, 1),
 	}
 	for name, value := range members {
 		field := `"` + name + `":` + string(value)

@@ -47,6 +47,8 @@ const (
 	MaxLabelLen  = 256
 	MaxDigests   = 2
 	DigestHexLen = 64
+
+	maxTargetLen = 3 * 64
 )
 
 // Verdict is the outcome of an acquire. An unknown verdict means "could not decide".
@@ -54,12 +56,15 @@ type Verdict string
 
 // The verdicts. All but Granted are denials; a denial moves no credits.
 const (
-	Granted             Verdict = "granted"
-	UnknownKey          Verdict = "unknown_key"
-	KeyPairMismatch     Verdict = "key_pair_mismatch"
-	InactiveKey         Verdict = "inactive_key"
-	AccountNotActive    Verdict = "account_not_active"
-	DomainNotVerified   Verdict = "domain_not_verified"
+	Granted           Verdict = "granted"
+	UnknownKey        Verdict = "unknown_key"
+	KeyPairMismatch   Verdict = "key_pair_mismatch"
+	InactiveKey       Verdict = "inactive_key"
+	AccountNotActive  Verdict = "account_not_active"
+	DomainNotVerified Verdict = "domain_not_verified"
+	// KeyRestricted: the key may not be used for this request, or by a gate that does not know its kind of Restriction.
+	// It says nothing of other requests with the key.
+	KeyRestricted       Verdict = "key_restricted"
 	InsufficientCredits Verdict = "insufficient_credits"
 	// Voided answers an acquire that its gate took back before it arrived.
 	Voided Verdict = "voided"
@@ -98,6 +103,15 @@ type AcquireRequest struct {
 	// control plane may grant less, but never less than Cost.
 	Want int64 `json:"want"`
 	Mode Mode  `json:"mode"`
+	// Judges is the newest RestrictionVersion that the gate knows. Under ModeLease, where it is the gate that judges, a
+	// restricted key is granted to no gate that knows less.
+	Judges int64 `json:"judges,omitempty"`
+	// Method, Path and Address are the request's, for a restricted key to be judged by under ModeStrict, before anything is
+	// debited: its path decoded and without its query, of which MaxPathLen bytes are enough, and the client's address
+	// with the port, as the proxy knows it. One that is missing is not allowed.
+	Method  string `json:"method,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Address string `json:"address,omitempty"`
 }
 
 // AcquireReply is the answer to an AcquireRequest.
@@ -129,6 +143,8 @@ type Lease struct {
 	TTLMillis int64 `json:"ttl_ms,omitempty"`
 	// Available is the account's balance after this operation, for people to see; others may be spending it.
 	Available int64 `json:"available"`
+	// Restriction says which requests the gate may let through under ModeLease; nil: all.
+	Restriction *Restriction `json:"restriction,omitempty"`
 	// Account, Project and Key are the ids the request is charged to. Project is empty for keys that belong
 	// to an account directly.
 	Account string `json:"account"`
@@ -189,6 +205,18 @@ func (r *AcquireRequest) Validate() error {
 	case r.Want < r.Cost || r.Want > MaxCredits:
 		p.add("want", "an integer from cost to 2^53-1")
 	}
+	if r.Judges < 0 {
+		p.add("judges", "0 or more")
+	}
+	// What a gate cannot encode takes three bytes for each.
+	for _, f := range []struct {
+		name, value string
+		limit       int
+	}{{"method", r.Method, maxTargetLen}, {"path", r.Path, 3 * MaxPathLen}, {"address", r.Address, maxTargetLen}} {
+		if len(f.value) > f.limit {
+			p.add(f.name, fmt.Sprintf("at most %d bytes", f.limit))
+		}
+	}
 	return errors.Join(p...)
 }
 
@@ -212,7 +240,7 @@ func (r *AcquireReply) Validate(req *AcquireRequest) error {
 			return nil
 		}
 		return r.Lease.identified(req)
-	case UnknownKey, KeyPairMismatch, InactiveKey, AccountNotActive, DomainNotVerified, Voided:
+	case UnknownKey, KeyPairMismatch, InactiveKey, AccountNotActive, DomainNotVerified, KeyRestricted, Voided:
 		if r.Lease != nil {
 			return fmt.Errorf("%w: lease: a denial has none", ErrInvalid)
 		}
@@ -244,6 +272,9 @@ func (l *Lease) identified(req *AcquireRequest) error {
 	}
 	if req.Mode == ModeLease && (l.TTLMillis < 1 || l.TTLMillis > MaxTTLMillis) {
 		return fmt.Errorf("%w: lease.ttl_ms: expected 1 to %d", ErrInvalid, MaxTTLMillis)
+	}
+	if l.Restriction != nil {
+		return l.Restriction.Validate()
 	}
 	return nil
 }

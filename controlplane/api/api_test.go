@@ -38,6 +38,9 @@ func TestAcquireRequestValidate(t *testing.T) {
 		{"negative cost", func(r *AcquireRequest) { r.Cost, r.Want = -1, -1 }, "cost:"},
 		{"cost above 2^53-1", func(r *AcquireRequest) { r.Cost, r.Want = MaxCredits+1, MaxCredits+1 }, "cost:"},
 		{"want beyond cost", func(r *AcquireRequest) { r.Want = 3 }, "want:"},
+		{"negative judges", func(r *AcquireRequest) { r.Judges = -1 }, "judges:"},
+		{"long path", func(r *AcquireRequest) { r.Path = strings.Repeat("/", 3*MaxPathLen+1) }, "path:"},
+		{"long method", func(r *AcquireRequest) { r.Method = strings.Repeat("M", 200) }, "method:"},
 		{"unknown mode", func(r *AcquireRequest) { r.Mode = "loose" }, "mode:"},
 	}
 	for _, tt := range tests {
@@ -70,6 +73,8 @@ func TestAcquireReplyValidate(t *testing.T) {
 		{"granted without identity", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2}}, false},
 		{"an account with a line break", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2, Account: "a\r\nx: y", Key: "k"}}, false},
 		{"a project with a space", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2, Account: "a", Project: "p q", Key: "k"}}, false},
+		{"restricted", AcquireReply{OpID: "b-1", Verdict: KeyRestricted}, true},
+		{"granted with an unreadable restriction", AcquireReply{OpID: "b-1", Verdict: Granted, Lease: &Lease{Credits: 2, Account: "a", Key: "k", Restriction: &Restriction{AllowedIPs: []string{"x"}}}}, false},
 		{"denied with a lease", AcquireReply{OpID: "b-1", Verdict: UnknownKey, Lease: lease()}, false},
 	}
 	for _, tt := range tests {

@@ -121,6 +121,9 @@ func (d decoder) lease() (l Lease) {
 			l.TTLMillis = d.Integer()
 		case "available":
 			l.Available = d.Integer()
+		case "restriction":
+			r := d.restriction()
+			l.Restriction = &r
 		case "account":
 			l.Account = d.Text()
 		case "project":
@@ -132,6 +135,36 @@ func (d decoder) lease() (l Lease) {
 		}
 	}
 	return l
+}
+
+func (d decoder) restriction() (r Restriction) {
+	for d.Object(); d.field(); {
+		switch string(d.Name()) {
+		case "routes":
+			r.Routes = list(d, decoder.routeRule)
+		case "allowed_ips":
+			r.AllowedIPs = list(d, decoder.Text)
+		default:
+			d.Skip()
+		}
+	}
+	return r
+}
+
+func (d decoder) routeRule() (r RouteRule) {
+	for d.Object(); d.field(); {
+		switch string(d.Name()) {
+		case "path":
+			r.Path = d.Text()
+		case "prefix":
+			r.Prefix = d.Text()
+		case "methods":
+			r.Methods = list(d, decoder.Text)
+		default:
+			d.Skip()
+		}
+	}
+	return r
 }
 
 func (d decoder) leaseAck() (a LeaseAck) {

@@ -18,6 +18,18 @@ func (r *AcquireRequest) AppendJSON(dst []byte) []byte {
 	dst = appendInteger(dst, `,"cost":`, r.Cost)
 	dst = appendInteger(dst, `,"want":`, r.Want)
 	dst = appendText(dst, `,"mode":`, string(r.Mode))
+	if r.Judges != 0 {
+		dst = appendInteger(dst, `,"judges":`, r.Judges)
+	}
+	if r.Method != "" {
+		dst = appendText(dst, `,"method":`, r.Method)
+	}
+	if r.Path != "" {
+		dst = appendText(dst, `,"path":`, r.Path)
+	}
+	if r.Address != "" {
+		dst = appendText(dst, `,"address":`, r.Address)
+	}
 	return append(dst, '}')
 }
 

@@ -97,6 +97,7 @@ const (
 	InactiveKey         Reason = "inactive_key"
 	AccountNotActive    Reason = "account_not_active"
 	DomainNotVerified   Reason = "domain_not_verified"
+	KeyRestricted       Reason = "key_restricted"
 	InsufficientCredits Reason = "insufficient_credits"
 	Unavailable         Reason = "unavailable"
 )
@@ -104,11 +105,11 @@ const (
 // Reasons lists every reason that an error table has a row for.
 var Reasons = []Reason{
 	InvalidRequest, MissingCredential, InvalidKey, KeyPairMismatch, InactiveKey, AccountNotActive,
-	DomainNotVerified, InsufficientCredits, Unavailable,
+	DomainNotVerified, KeyRestricted, InsufficientCredits, Unavailable,
 }
 
-// genrexPreset is contracts/genrex.txt as published. Messages are the page's descriptions; 400 and 503, which the
-// page does not list, are Tollgate's.
+// genrexPreset is contracts/genrex.txt as published. Messages are the page's descriptions; 400, 503 and
+// KEY_RESTRICTED, which the page does not list, are Tollgate's.
 func genrexPreset() Scheme {
 	invalid := Row{401, "INVALID_API_KEY", "API key is invalid or does not exist"}
 	return Scheme{
@@ -121,6 +122,7 @@ func genrexPreset() Scheme {
 			InactiveKey:         invalid,
 			AccountNotActive:    {403, "ACCOUNT_DISABLED", "Account is disabled"},
 			DomainNotVerified:   {403, "DOMAIN_NOT_VERIFIED", "Project domain is not verified"},
+			KeyRestricted:       {403, "KEY_RESTRICTED", "API key may not be used for this request"},
 			InsufficientCredits: {402, "INSUFFICIENT_CREDITS", "Account has insufficient credits"},
 			Unavailable:         {503, "SERVICE_UNAVAILABLE", "The service cannot check this key right now; try again"},
 		}},
@@ -146,6 +148,7 @@ func vexrailPreset() Scheme {
 			InactiveKey:         {401, "inactive_api_key", "Inactive key"},
 			AccountNotActive:    {403, "account_not_active", "Publisher account is not activated"},
 			DomainNotVerified:   {403, "domain_not_verified", "Domain not verified"},
+			KeyRestricted:       {403, "key_restricted", "Key may not be used for this request"},
 			InsufficientCredits: {403, "insufficient_credits", "Insufficient credit balance"},
 			Unavailable:         {503, "service_unavailable", "The service cannot check this key right now; try again"},
 		}},

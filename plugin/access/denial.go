@@ -117,6 +117,8 @@ func reasonOf(v api.Verdict) apikey.Reason {
 		return apikey.AccountNotActive
 	case api.DomainNotVerified:
 		return apikey.DomainNotVerified
+	case api.KeyRestricted:
+		return apikey.KeyRestricted
 	case api.InsufficientCredits:
 		return apikey.InsufficientCredits
 	}

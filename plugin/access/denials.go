@@ -28,7 +28,7 @@ type denial struct {
 
 // deniedVerdicts are the denials by number, so that a table of them holds no pointers.
 var deniedVerdicts = [...]api.Verdict{api.UnknownKey, api.KeyPairMismatch, api.InactiveKey, api.AccountNotActive,
-	api.DomainNotVerified, api.InsufficientCredits}
+	api.DomainNotVerified, api.KeyRestricted, api.InsufficientCredits}
 
 // noCredits is the number of api.InsufficientCredits.
 const noCredits = uint8(len(deniedVerdicts) - 1)

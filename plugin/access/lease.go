@@ -53,10 +53,12 @@ type lease struct {
 	// nextReport is the next lease in the queue of reports, 0 if none, else one more than the index.
 	nextReport int32
 	// gen counts the leases that had this place.
-	gen    uint32
-	open   bool
-	live   bool
-	queued bool
+	gen uint32
+	// restriction is 0 if the key may be used for everything, and once the lease was stopped.
+	restriction RestrictionRef
+	open        bool
+	live        bool
+	queued      bool
 	// paid: it holds credits and has an id; otherwise it is an identity, and never reported.
 	paid bool
 	// What a request does not touch is below.

@@ -17,6 +17,8 @@ type Limits struct {
 	UnknownPerSecond, UnknownBurst int
 	// Slab is the most credits that are asked for at once, unless a single request costs more: 1,000,000 by default.
 	Slab int64
+	// Restrictions is how many different restrictions of keys are kept, 8,192 by default.
+	Restrictions int
 }
 
 // places is how many leases there can be: one for each credential, one for each acquire under way, and others that wait
@@ -35,6 +37,7 @@ func (m Limits) orDefault() Limits {
 	set(&m.Denials, 4_096)
 	set(&m.UnknownPerSecond, 100)
 	set(&m.UnknownBurst, 200)
+	set(&m.Restrictions, maxRestrictions)
 	if m.Slab <= 0 {
 		m.Slab = 1_000_000
 	}
@@ -82,8 +85,10 @@ type Leases struct {
 
 	flights flights
 	denials denials
-	changes changes
-	counts  Counts
+	// restrictions are what keys may be used for.
+	restrictions restrictions
+	changes      changes
+	counts       Counts
 }
 
 // Counts tell what is there and what has happened.
@@ -105,16 +110,17 @@ type Counts struct {
 func NewLeases(limits Limits, seed [16]byte) *Leases {
 	m := limits.orDefault()
 	return &Leases{
-		limits:    m,
-		key:       newSipKey(seed),
-		entryFree: newFreeList(m.Keys),
-		byTag:     newTagIndex(),
-		leaseFree: newFreeList(m.places()),
-		byID:      newTagIndex(),
-		holdFree:  newFreeList(m.Holds),
-		flights:   newFlights(m),
-		denials:   newDenials(m.Denials),
-		changes:   newChanges(),
+		limits:       m,
+		key:          newSipKey(seed),
+		entryFree:    newFreeList(m.Keys),
+		byTag:        newTagIndex(),
+		leaseFree:    newFreeList(m.places()),
+		byID:         newTagIndex(),
+		holdFree:     newFreeList(m.Holds),
+		flights:      newFlights(m),
+		denials:      newDenials(m.Denials),
+		restrictions: restrictions{free: newFreeList(m.Restrictions), byTag: newTagIndex()},
+		changes:      newChanges(),
 	}
 }
 
@@ -170,6 +176,8 @@ func (l *Leases) stop(place int32) {
 		return
 	}
 	e.live = false
+	l.release(e.restriction)
+	e.restriction = 0
 	if e.entry != 0 {
 		n := l.entries.at(e.entry - 1)
 		n.lease, n.spent, n.since, n.ttl = 0, e.used+e.held, e.installed, e.ttl

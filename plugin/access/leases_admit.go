@@ -25,6 +25,9 @@ type Admission struct {
 	Renew bool
 	// Lease tells who is calling. It is set if Standing is Admitted, and otherwise if that is known.
 	Lease LeaseRef
+	// Restriction is that of the key, if Lease is set. Who gets one has to judge by it before all else, and to give back
+	// what was taken or held if the request is not allowed.
+	Restriction RestrictionRef
 	// Hold is set if AdmitHeld held something: it has to be settled.
 	Hold Hold
 	// Remaining is about what the account has left, set if Lease is: its balance when the lease came and what is left of
@@ -97,7 +100,7 @@ func (l *Leases) admit(a *Admission, t Tag, cost int64, now Instant) int32 {
 		l.unadmitted(a, t, cost, now)
 		return 0
 	}
-	a.Lease = LeaseRef{place + 1, e.gen}
+	a.Lease, a.Restriction = LeaseRef{place + 1, e.gen}, e.restriction
 	if cost > e.left() {
 		l.unadmitted(a, t, cost, now)
 		a.Remaining = e.available + e.left()

@@ -30,6 +30,8 @@ type Outcome struct {
 	// Denial and Cost are set if Result is Denied: the verdict, and the cost of the acquire.
 	Denial api.Verdict
 	Cost   int64
+	// Restriction is set if Result is Denied for want of credits: whoever it does not allow is told so instead.
+	Restriction RestrictionRef
 }
 
 // Refuses reports whether a request of that cost is denied: a lack of credits says nothing of a lower cost.
@@ -140,21 +142,30 @@ func (l *Leases) denied(w *flight, reply *api.AcquireReply, now Instant) Outcome
 		}
 		return Outcome{Result: Outdated}
 	}
+	if reply.Verdict == api.KeyRestricted && w.strict {
+		// That is about the one request that it was judged with; others with the key may be served.
+		return Outcome{Result: Denied, Denial: reply.Verdict, Cost: w.cost}
+	}
 	if d.span > 0 {
 		l.denials.add(d)
 	}
 	if place >= 0 {
 		l.attach(l.entry(w.tag), place, now)
 	}
+	o := Outcome{Result: Denied, Denial: reply.Verdict, Cost: w.cost}
 	if i := l.byTag.find(w.tag); i >= 0 {
 		n := l.entries.at(i)
 		n.failures, n.retryAt = 0, now.Mono+max(d.span, retryFirst)
 		n.slab = 1
-		if reply.Verdict != api.InsufficientCredits && n.lease != 0 {
+		switch {
+		case n.lease == 0:
+		case reply.Verdict == api.InsufficientCredits:
+			o.Restriction = l.leases.at(n.lease - 1).restriction
+		default:
 			l.stop(n.lease - 1)
 		}
 	}
-	return Outcome{Result: Denied, Denial: reply.Verdict, Cost: w.cost}
+	return o
 }
 
 // outdated reports whether a change has been applied that may concern d and is not taken into account by it. Place is
@@ -170,6 +181,7 @@ func (l *Leases) outdated(d *denial, place int32) bool {
 // add makes a lease of what a reply grants. It has a place, because the flight kept one free for it.
 func (l *Leases) add(w *flight, reply *api.AcquireReply, now Instant) int32 {
 	g := reply.Lease
+	restriction := l.intern(g.Restriction)
 	place := l.leaseFree.take()
 	l.leases.reserve(place)
 	l.ids.reserve(place)
@@ -184,7 +196,7 @@ func (l *Leases) add(w *flight, reply *api.AcquireReply, now Instant) int32 {
 		credits: g.Credits, sent: w.sent, ttl: ttl, renewAge: l.renewAge(w, ttl), renewUsed: g.Credits - g.Credits/2,
 		installed: now.Mono, available: max(0, min(g.Available, api.MaxCredits)), cursor: w.cursor,
 		account: l.hash(g.Account), project: l.hash(g.Project), key: l.hash(g.Key),
-		gen: e.gen, open: true, live: true, paid: g.ID != "",
+		gen: e.gen, open: true, live: true, paid: g.ID != "", restriction: restriction,
 	}
 	if !e.paid {
 		l.counts.Identities++

@@ -80,7 +80,7 @@ func (s *sim) tag(cred int) Tag { return s.l.Tag(cred%2, simKey(cred), "x") }
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	roomy := Limits{Keys: 16, Flights: 12, Holds: 12, Denials: 16, UnknownPerSecond: 1_000, UnknownBurst: 1_000, Slab: 40}
-	tight := Limits{Keys: 3, Flights: 2, Holds: 3, Denials: 2, UnknownPerSecond: 20, UnknownBurst: 3, Slab: 40}
+	tight := Limits{Keys: 3, Flights: 2, Holds: 3, Denials: 2, UnknownPerSecond: 20, UnknownBurst: 3, Slab: 40, Restrictions: 2}
 	for _, c := range []struct {
 		name                string
 		limits              Limits
@@ -181,6 +181,7 @@ func (s *sim) request() {
 	} else {
 		a = s.l.Admit(s.tag(cred), cost, now)
 	}
+	s.restricted(cred, a)
 	m := s.current[cred]
 	if a.Standing == Admitted {
 		s.admit(cred, cost, a)
@@ -196,6 +197,17 @@ func (s *sim) request() {
 	case a.Standing == NoLease:
 		s.sent(cred, cost, s.l.Ask(s.tag(cred), cost, now))
 	}
+}
+
+// restricted checks that a key is known with its own restriction.
+func (s *sim) restricted(cred int, a Admission) {
+	want := simRestriction(cred)
+	if a.Lease == (LeaseRef{}) && a.Restriction == 0 || a.Lease != (LeaseRef{}) && (want == nil) == (a.Restriction == 0) {
+		if a.Restriction == 0 || s.l.Rules(a.Restriction).AllowsRoute("GET", want.Routes[0].Path) {
+			return
+		}
+	}
+	s.t.Fatalf("credential %d is restricted as %d", cred, a.Restriction)
 }
 
 // admit checks one admission against the model, and books it there.

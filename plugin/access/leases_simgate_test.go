@@ -45,7 +45,8 @@ func (s *sim) install(op *simOp) {
 			s.byID[r.Lease.ID] = m
 		}
 	case Denied:
-		if m := s.current[op.cred]; m != nil && r.Verdict != api.InsufficientCredits {
+		aboutOne := r.Verdict == api.KeyRestricted && op.mode == api.ModeStrict
+		if m := s.current[op.cred]; m != nil && r.Verdict != api.InsufficientCredits && !aboutOne {
 			m.stopped = true
 		}
 		if r.Lease != nil {

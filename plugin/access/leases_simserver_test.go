@@ -108,6 +108,7 @@ func (s *simServer) lease(op *simOp, credits bool, now int64) *api.Lease {
 		return l
 	}
 	l.TTLMillis = 200 + s.rng.Int64N(3_000)
+	l.Restriction = simRestriction(op.cred)
 	if credits && op.want > 0 {
 		l.Credits = op.cost + s.rng.Int64N(op.want-op.cost+1)
 	}
@@ -117,6 +118,14 @@ func (s *simServer) lease(op *simOp, credits bool, now int64) *api.Lease {
 		s.granted[l.ID] = &simLease{granted: l.Credits, closes: now + l.TTLMillis*nanosPerMilli}
 	}
 	return l
+}
+
+// simRestriction has every fourth key anywhere, and the others share three restrictions.
+func simRestriction(cred int) *api.Restriction {
+	if cred%4 == 0 {
+		return nil
+	}
+	return &api.Restriction{Routes: []api.RouteRule{{Path: fmt.Sprint("/", cred%4)}}}
 }
 
 // damaged is a copy of r that is not an answer to any acquire.

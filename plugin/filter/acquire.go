@@ -101,6 +101,7 @@ func (p *plugin) board(s *stream, t access.Instant) (a *acquire) {
 			return nil
 		}
 		a = &acquire{flight: asking.Flight, request: p.gate.request(&s.decision, asking.Mode, asking.Want)}
+		s.judge(a.request)
 		p.acquires = append(p.acquires, a)
 		p.stats.acquire(asking.Mode, false)
 	default:
@@ -118,6 +119,7 @@ func (p *plugin) renew(s *stream, t access.Instant) {
 		return
 	}
 	a := &acquire{flight: asking.Flight, request: p.gate.request(&s.decision, asking.Mode, asking.Want), renewal: true}
+	s.judge(a.request)
 	p.acquires = append(p.acquires, a)
 	p.enqueue(a)
 	p.stats.acquire(asking.Mode, true)

@@ -23,6 +23,9 @@ func (s *stream) admit(t access.Instant) (action types.Action, ask bool) {
 	} else {
 		a = p.leases.Admit(s.tag, route.Cost, t)
 	}
+	if a.Restriction != 0 && !s.permits(a.Restriction) {
+		return s.restricted(&a), false
+	}
 	switch a.Standing {
 	case access.Admitted:
 		return s.admitted(a, t), false

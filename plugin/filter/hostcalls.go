@@ -89,10 +89,15 @@ func parsePairs(dst [][2]string, raw string) ([][2]string, bool) {
 	return dst, true
 }
 
-// responseHeader returns the first value of a response header, empty if there is none.
-func responseHeader(name string) string {
+// responseHeader returns the first value of a response header, empty if there is none; requestHeader that of a request
+// header.
+func responseHeader(name string) string { return header(responseHeadersMap, name) }
+
+func requestHeader(name string) string { return header(requestHeadersMap, name) }
+
+func header(of int32, name string) string {
 	outData, outSize = nil, 0
-	if hostHeaderValue(responseHeadersMap, unsafe.StringData(name), int32(len(name)), unsafe.Pointer(&outData), &outSize) != statusOK {
+	if hostHeaderValue(of, unsafe.StringData(name), int32(len(name)), unsafe.Pointer(&outData), &outSize) != statusOK {
 		return ""
 	}
 	return taken()

@@ -31,6 +31,9 @@ type stream struct {
 	// forwarded: it was let through with its price.
 	forwarded bool
 	bill      bill
+	// where is what restrictions are about, if looked is set.
+	where  access.Where
+	looked bool
 	// remaining is what the client is shown of its balance, in credits, if showRemaining is set.
 	remaining     int64
 	showRemaining bool
@@ -100,6 +103,7 @@ func (s *stream) authenticate() types.Action {
 		return action
 	}
 	s.keep()
+	s.look()
 	s.since = t.Mono
 	return p.ask(s, t)
 }

@@ -89,7 +89,11 @@ func (p *plugin) wake(a *acquire, o access.Outcome, t access.Instant, carrier *s
 		}
 		route := s.decision.Route
 		if o.Refuses(route.Cost) {
-			s.resume(s.refuse(route.Denial(o.Denial)))
+			verdict := o.Denial
+			if o.Restriction != 0 && !s.permits(o.Restriction) {
+				verdict = api.KeyRestricted
+			}
+			s.resume(s.refuse(route.Denial(verdict)))
 			continue
 		}
 		action, ask := s.admit(t)

@@ -74,12 +74,20 @@ func humaProblem(ctx context.Context, status int, detail string, errs []error) *
 // shownLocation hides names that the client made up and that are too long or too odd to be a slip of the pen. A fault
 // within a list is shown at the list.
 func shownLocation(location string) string {
-	location, _, _ = strings.Cut(location, "[")
-	head, name, _ := strings.Cut(location, ".")
-	if name == "" {
-		return head
+	parts := strings.Split(location, ".")
+	if parts[0] != "body" {
+		location, _, _ = strings.Cut(location, "[")
+		parts = strings.SplitN(location, ".", 2)
 	}
-	return head + "." + shownName(name)
+	shown := parts[0]
+	for _, part := range parts[1:] {
+		name, index, listed := strings.Cut(part, "[")
+		shown += "." + shownName(name)
+		if n, err := strconv.Atoi(strings.TrimSuffix(index, "]")); listed && err == nil {
+			shown += "[" + strconv.Itoa(n) + "]"
+		}
+	}
+	return shown
 }
 
 func codeOfStatus(status int) Code {

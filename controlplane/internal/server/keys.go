@@ -35,7 +35,9 @@ type Key struct {
 	ReplacedBy     *string    `json:"replaced_by" doc:"The key that took over when this one was replaced."`
 	LastUsedAt     *time.Time `json:"last_used_at" nullable:"true" doc:"Roughly when a gate last let a request through, a minute late at most; null for never."`
 
-	Metadata map[string]string `json:"metadata" nullable:"false" doc:"What its owner notes about the key."`
+	Metadata   map[string]string `json:"metadata" nullable:"false" doc:"What its owner notes about the key."`
+	Routes     []routeRule       `json:"routes" nullable:"false" doc:"The only requests that the key may be used for; none: all."`
+	AllowedIPs []string          `json:"allowed_ips" nullable:"false" doc:"The only networks that the key may be used from; none: all."`
 }
 
 type keyOutput struct{ Body Key }
@@ -52,12 +54,13 @@ type newKeyOutput struct {
 }
 
 func showKey(k store.Key) Key {
+	routes, ips := showRestriction(k.Restriction)
 	return Key{
 		ID: k.ID, AccountID: k.AccountID, ProjectID: orNull(k.ProjectID), Scheme: k.Scheme, Name: k.Name,
 		Environment: string(k.Environment), Prefix: k.Prefix, Last4: k.Last4, PublishableKey: orNull(k.Publishable),
 		Status: string(k.Status), ExpiresAt: utcOrNull(k.ExpiresAt), CreatedAt: k.CreatedAt.UTC(),
 		UpdatedAt: k.UpdatedAt.UTC(), RevokedAt: utcOrNull(k.RevokedAt), ReplacedBy: orNull(k.ReplacedBy),
-		LastUsedAt: utcOrNull(k.LastUsedAt), Metadata: k.Metadata.Entries(),
+		LastUsedAt: utcOrNull(k.LastUsedAt), Metadata: k.Metadata.Entries(), Routes: routes, AllowedIPs: ips,
 	}
 }
 
@@ -75,29 +78,20 @@ type KeyID struct {
 }
 
 type createKeyBody struct {
-	AccountID   string   `json:"account_id,omitempty" minLength:"1" maxLength:"200" doc:"The owner of a secret key."`
-	ProjectID   string   `json:"project_id,omitempty" minLength:"1" maxLength:"200" doc:"The owner of a key pair."`
-	Scheme      string   `json:"scheme" doc:"The name of a configured scheme, such as genrex or vexrail; its type says who owns the key."`
-	Name        string   `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
-	Environment string   `json:"environment,omitempty" enum:"production,staging" default:"production"`
-	ExpiresAt   *instant `json:"expires_at,omitempty" doc:"In the future; without it the key never expires."`
-	Metadata    metadata `json:"metadata,omitempty" doc:"Notes of the key's owner."`
+	AccountID   string      `json:"account_id,omitempty" minLength:"1" maxLength:"200" doc:"The owner of a secret key."`
+	ProjectID   string      `json:"project_id,omitempty" minLength:"1" maxLength:"200" doc:"The owner of a key pair."`
+	Scheme      string      `json:"scheme" doc:"The name of a configured scheme, such as genrex or vexrail; its type says who owns the key."`
+	Name        string      `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
+	Environment string      `json:"environment,omitempty" enum:"production,staging" default:"production"`
+	ExpiresAt   *instant    `json:"expires_at,omitempty" doc:"In the future; without it the key never expires."`
+	Metadata    metadata    `json:"metadata,omitempty" doc:"Notes of the key's owner."`
+	Routes      []routeRule `json:"routes,omitempty" nullable:"false" maxItems:"16" doc:"The only requests that the key may be used for."`
+	AllowedIPs  []string    `json:"allowed_ips,omitempty" nullable:"false" maxItems:"32" doc:"The only networks that the key may be used from."`
 }
 
 type createKeyInput struct {
 	IdempotencyInput
 	Body createKeyBody
-}
-
-type updateKeyInput struct {
-	KeyID
-	Body struct {
-		Name        *string          `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
-		Status      *string          `json:"status,omitempty" enum:"active,inactive"`
-		Environment *string          `json:"environment,omitempty" enum:"production,staging"`
-		ExpiresAt   clearableInstant `json:"expires_at,omitempty" doc:"In the future, or null for never."`
-		Metadata    *metadata        `json:"metadata,omitempty" doc:"All of the new notes: none of the old ones stay."`
-	} `nameHint:"UpdateKeyBody"`
 }
 
 type revokeKeyInput struct {
@@ -174,6 +168,9 @@ func (s *Server) checkNewKey(b *createKeyBody) (*apikey.Scheme, error) {
 	if _, err := b.Metadata.checked(); err != nil {
 		return nil, err
 	}
+	if _, err := restrictionOf(b.Routes, b.AllowedIPs); err != nil {
+		return nil, err
+	}
 	if b.ExpiresAt != nil {
 		at, err := expiry(b.ExpiresAt.Time)
 		if err != nil {
@@ -247,6 +244,9 @@ func mintKey(b *createKeyBody, scheme *apikey.Scheme) (store.NewKey, apikey.Secr
 	if row.Metadata, err = b.Metadata.checked(); err != nil {
 		return store.NewKey{}, "", err
 	}
+	if row.Restriction, err = restrictionOf(b.Routes, b.AllowedIPs); err != nil {
+		return store.NewKey{}, "", err
+	}
 	if b.ExpiresAt != nil {
 		row.ExpiresAt = &b.ExpiresAt.Time
 	}
@@ -264,51 +264,6 @@ func (s *Server) getKey(ctx context.Context, in *KeyID) (*keyOutput, error) {
 	k, err := s.store.Key(ctx, in.ID)
 	if err != nil {
 		return nil, fmt.Errorf("show key: %w", err)
-	}
-	return &keyOutput{Body: showKey(k)}, nil
-}
-
-func (s *Server) updateKey(ctx context.Context, in *updateKeyInput) (*keyOutput, error) {
-	b := in.Body
-	if b.Name == nil && b.Status == nil && b.Environment == nil && !b.ExpiresAt.present && b.Metadata == nil {
-		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body",
-			"expected at least one of name, status, environment, expires_at and metadata")
-	}
-	update := store.KeyUpdate{Name: b.Name, NeverExpires: b.ExpiresAt.present && b.ExpiresAt.at == nil}
-	if b.Name != nil {
-		if err := fits("body.name", *b.Name, store.MaxNameLen); err != nil {
-			return nil, err
-		}
-	}
-	if b.Status != nil {
-		status := store.KeyStatus(*b.Status)
-		update.Status = &status
-	}
-	if b.Environment != nil {
-		environment := store.Environment(*b.Environment)
-		update.Environment = &environment
-	}
-	if b.Metadata != nil {
-		m, err := b.Metadata.checked()
-		if err != nil {
-			return nil, err
-		}
-		update.Metadata = &m
-	}
-	if b.ExpiresAt.at != nil {
-		at, err := expiry(*b.ExpiresAt.at)
-		if err != nil {
-			return nil, err
-		}
-		update.ExpiresAt = at
-	}
-	k, err := s.store.UpdateKey(ctx, in.ID, update)
-	// Everything else was checked before.
-	if errors.Is(err, store.ErrInvalid) && update.ExpiresAt != nil {
-		return nil, badExpiry()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("update key: %w", err)
 	}
 	return &keyOutput{Body: showKey(k)}, nil
 }

@@ -32,7 +32,14 @@ type key struct {
 	ReplacedBy     *string    `json:"replaced_by"`
 	LastUsedAt     *time.Time `json:"last_used_at"`
 	Metadata       map[string]string
+	Routes         []rule
+	AllowedIPs     []string `json:"allowed_ips"`
 	Secret         *string
+}
+
+type rule struct {
+	Path, Prefix string
+	Methods      []string
 }
 
 // vexrail is the published scheme of pairs.
@@ -59,6 +66,7 @@ func TestKeyLife(t *testing.T) {
 	want := key{
 		ID: made.ID, AccountID: f.account, Scheme: "genrex", Name: "ci", Environment: "production", Prefix: "grx_sk_", Last4: secret[len(secret)-4:],
 		Status: "active", CreatedAt: born, UpdatedAt: born, Secret: made.Secret, Metadata: map[string]string{},
+		Routes: []rule{}, AllowedIPs: []string{},
 	}
 	if !cmp.Equal(made, want) || !strings.HasPrefix(made.ID, "key_") {
 		t.Fatalf("created another key than asked for (-want +got):\n%s", cmp.Diff(want, made))
@@ -87,6 +95,13 @@ func TestKeyLife(t *testing.T) {
 		want.Metadata, want.UpdatedAt = map[string]string{"team": "blue", "tier": ""}, f.Clock.Now()
 	})
 	step("PATCH", path, `{"metadata":{"team":"red"}}`, func() { want.Metadata, want.UpdatedAt = map[string]string{"team": "red"}, f.Clock.Now() })
+	step("PATCH", path, `{"routes":[{"prefix":"/v1/"},{"path":"/é","methods":["GET"]}],"allowed_ips":["::ffff:192.0.2.0/120","2001:DB8:0::1"]}`, func() {
+		want.Routes, want.AllowedIPs = []rule{{Prefix: "/v1/"}, {Path: "/é", Methods: []string{"GET"}}}, []string{"192.0.2.0/24", "2001:db8::1/128"}
+		want.UpdatedAt = f.Clock.Now()
+	})
+	step("PATCH", path, `{"routes":[]}`, func() { want.Routes, want.UpdatedAt = []rule{}, f.Clock.Now() })
+	step("PATCH", path, `{"allowed_ips":["192.0.2.0/24","2001:db8::1"]}`, func() {})
+	step("PATCH", path, `{"allowed_ips":[]}`, func() { want.AllowedIPs, want.UpdatedAt = []string{}, f.Clock.Now() })
 	step("POST", path+"/revoke", "", func() {
 		at := f.Clock.Now()
 		want.Status, want.RevokedAt, want.UpdatedAt = "revoked", &at, at
@@ -115,6 +130,7 @@ func TestPairLife(t *testing.T) {
 		ID: made.ID, AccountID: f.account, ProjectID: &f.project, Scheme: "vexrail", Name: "web", Environment: "staging",
 		Prefix: "sk_live_", Last4: secret[len(secret)-4:], PublishableKey: made.PublishableKey, Status: "active",
 		CreatedAt: born, UpdatedAt: born, Secret: made.Secret, Metadata: map[string]string{},
+		Routes: []rule{}, AllowedIPs: []string{},
 	}
 	if !cmp.Equal(made, want) {
 		t.Fatalf("created another key than asked for (-want +got):\n%s", cmp.Diff(want, made))

@@ -147,7 +147,10 @@ func checkMembers(location string, members map[string]any, t reflect.Type, fault
 func malformedMessage(err error) *Problem {
 	var errs []FieldError
 	for line := range strings.Lines(err.Error()) {
-		text := strings.TrimPrefix(strings.TrimSpace(line), api.ErrInvalid.Error()+": ")
+		text := strings.TrimSpace(line)
+		if _, problem, wrapped := strings.Cut(text, api.ErrInvalid.Error()+": "); wrapped {
+			text = problem
+		}
 		field, expected, _ := strings.Cut(text, ": ")
 		errs = append(errs, FieldError{Location: "body." + field, Message: expected})
 	}

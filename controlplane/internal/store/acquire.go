@@ -26,7 +26,7 @@ type Requirements struct {
 // Acquire decides one request of a gate and, if it is granted at a cost, takes that durably before returning: under
 // api.ModeStrict it is debited, under api.ModeLease reserved for the gate, with as much more as is due to it. The
 // caller has validated req. The same OpID with the same fields gets the recorded reply, its Available and its Cursor
-// too, and moves nothing; with other fields it is ErrOpIDReused. An OpID that was voided or left unpaid is answered
+// too, with the restriction that the key has by now, and moves nothing; with other fields it is ErrOpIDReused. An OpID that was voided or left unpaid is answered
 // Voided; if it was so before any acquire of it arrived, whatever the fields. ErrInvalid is a cost that need excludes.
 // Any other error means that nothing is known to have happened and the same request may be sent again.
 //
@@ -164,6 +164,10 @@ func hashRequest(req *api.AcquireRequest) [sha256.Size]byte {
 		text(s)
 	}
 	b = binary.AppendVarint(binary.AppendVarint(b, req.Cost), req.Want)
+	b = binary.AppendVarint(b, req.Judges)
+	for _, s := range []string{req.Method, req.Path, req.Address} {
+		text(s)
+	}
 	for _, d := range req.Digests {
 		text(d)
 	}

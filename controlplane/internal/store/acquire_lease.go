@@ -24,10 +24,15 @@ func (a *acquire) ttl(sub *subject, now int64) time.Duration {
 // shorter ttl.
 func (a *acquire) verdict(sub *subject, now int64) api.Verdict {
 	v := sub.verdict(a.need)
-	if v == api.Granted && a.leases() && a.ttl(sub, now) < time.Millisecond {
+	switch {
+	case v != api.Granted:
+		return v
+	case a.leases() && a.ttl(sub, now) < time.Millisecond:
 		return api.InactiveKey
+	case !sub.restriction.allows(a):
+		return api.KeyRestricted
 	}
-	return v
+	return api.Granted
 }
 
 func (a *acquire) leases() bool { return a.req.Mode == api.ModeLease }
@@ -40,6 +45,9 @@ func (a *acquire) identity(sub *subject, now int64) api.Lease {
 	l := api.Lease{Account: sub.accountID, Project: sub.projectID, Key: sub.keyID, Available: int64(sub.balances.Available)}
 	if a.leases() {
 		l.TTLMillis = a.ttl(sub, now).Milliseconds()
+		if sub.restriction != nil {
+			l.Restriction = sub.restriction.value
+		}
 	}
 	return l
 }
@@ -128,7 +136,7 @@ func (a *acquire) unrecorded(v api.Verdict, sub *subject, now, cursor int64) api
 
 func retryOf(v api.Verdict) int64 {
 	switch v {
-	case api.Granted, api.Voided:
+	case api.Granted, api.Voided, api.KeyRestricted:
 		return 0
 	case api.UnknownKey:
 		return retryUnknown
@@ -140,6 +148,9 @@ func retryOf(v api.Verdict) int64 {
 func (a *acquire) reply(op *operation) api.AcquireReply {
 	out := api.AcquireReply{OpID: a.req.OpID, Verdict: api.Voided}
 	l := op.lease
+	if !a.leases() {
+		l.Restriction = nil
+	}
 	switch op.verdict {
 	case opGranted:
 		out.Verdict, out.Lease = api.Granted, &l

@@ -57,11 +57,12 @@ type keyView struct {
 	Prefix      string      `json:"prefix"`
 	Last4       string      `json:"last4"`
 	// PublishableLast4 is there although the publishable half is no secret: no whole key is in the audit log.
-	PublishableLast4 string     `json:"publishable_last4,omitempty"`
-	Status           KeyStatus  `json:"status"`
-	ExpiresAt        *time.Time `json:"expires_at,omitempty"`
-	ReplacedBy       string     `json:"replaced_by,omitempty"`
-	Metadata         Metadata   `json:"metadata,omitempty"`
+	PublishableLast4 string      `json:"publishable_last4,omitempty"`
+	Status           KeyStatus   `json:"status"`
+	ExpiresAt        *time.Time  `json:"expires_at,omitempty"`
+	ReplacedBy       string      `json:"replaced_by,omitempty"`
+	Metadata         Metadata    `json:"metadata,omitempty"`
+	Restriction      Restriction `json:"restriction,omitempty"`
 	// OverlapSeconds is what a rotation gave the old halves.
 	OverlapSeconds int64 `json:"overlap_seconds,omitempty"`
 }
@@ -72,7 +73,7 @@ func viewKey(k Key) keyView {
 	return keyView{
 		ProjectID: k.ProjectID, Scheme: k.Scheme, Name: k.Name, Environment: k.Environment, Prefix: k.Prefix, Last4: k.Last4,
 		PublishableLast4: k.Publishable[max(0, len(k.Publishable)-last4Len):], Status: k.Status, ExpiresAt: k.ExpiresAt,
-		ReplacedBy: k.ReplacedBy, Metadata: k.Metadata,
+		ReplacedBy: k.ReplacedBy, Metadata: k.Metadata, Restriction: k.Restriction,
 	}
 }
 

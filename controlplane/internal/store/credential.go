@@ -114,10 +114,12 @@ type subject struct {
 	// mixed: the halves belong to different keys; the rest is then the secret half's.
 	mixed bool
 	// expires is when the key or a half of it stops working, in microseconds; math.MaxInt64 for never.
-	expires  int64
-	account  AccountStatus
-	domain   DomainStatus
-	balances ledger.Balances
+	expires int64
+	// restriction is nil where there is none.
+	restriction *restriction
+	account     AccountStatus
+	domain      DomainStatus
+	balances    ledger.Balances
 	// lastEntry is the seq of the account's newest entry.
 	lastEntry int64
 }
@@ -129,11 +131,13 @@ func scanHalf(rows *sql.Rows, now int64) (half, subject, error) {
 		s                 subject
 		notAfter, expires sql.NullInt64
 		status            KeyStatus
+		restriction       string
 	)
 	b := &s.balances
-	err := rows.Scan(&h, &notAfter, &s.keyID, &status, &expires, &s.projectID, &s.domain, &s.accountID, &s.account,
+	err := rows.Scan(&h, &notAfter, &s.keyID, &status, &expires, &restriction, &s.projectID, &s.domain, &s.accountID, &s.account,
 		&b.Funding, &b.Available, &b.Reserved, &b.Spent, &b.WrittenOff,
 		&s.lastEntry)
+	s.restriction = readRestriction(restriction)
 	s.expires = math.MaxInt64
 	for _, end := range []sql.NullInt64{notAfter, expires} {
 		if end.Valid {

@@ -57,10 +57,11 @@ type Key struct {
 	Publishable string
 	Status      KeyStatus
 	// ReplacedBy is the id of the key that took this one's place, if one did.
-	ReplacedBy string
-	Metadata   Metadata
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
+	ReplacedBy  string
+	Metadata    Metadata
+	Restriction Restriction
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 	// ExpiresAt is when the key stops working; nil for never.
 	ExpiresAt *time.Time
 	// RevokedAt is set if and only if Status is KeyRevoked.
@@ -92,10 +93,12 @@ type NewKey struct {
 	// RequireDomain: a pair can be made only once the project's domain is verified.
 	RequireDomain bool
 	Metadata      Metadata
+	Restriction   Restriction
 }
 
 // KeyUpdate names the fields to change; nil leaves a field as it is. Status is KeyActive or KeyInactive. ExpiresAt
-// is in the future; NeverExpires takes an expiry away, and excludes it. Metadata takes the place of all that there was.
+// is in the future; NeverExpires takes an expiry away, and excludes it. Metadata,
+// Routes and AllowedIPs take the place of all that there was of each; an empty list of the last two allows all.
 type KeyUpdate struct {
 	Name         *string
 	Status       *KeyStatus
@@ -103,6 +106,8 @@ type KeyUpdate struct {
 	ExpiresAt    *time.Time
 	NeverExpires bool
 	Metadata     *Metadata
+	Routes       *[]api.RouteRule
+	AllowedIPs   *[]string
 }
 
 // CreateKey records an active key. A secret may be made for an account in any state; a pair only for an active
@@ -159,7 +164,7 @@ func (tx *writeTx) createKey(in NewKey) (Key, error) {
 	return tx.insertKey(Key{
 		AccountID: accountID, ProjectID: in.ProjectID, Scheme: in.Scheme, Name: in.Name, Environment: in.Environment,
 		Prefix: in.Prefix, Last4: in.Last4, Publishable: in.Publishable, ExpiresAt: inMicros(in.ExpiresAt),
-		Metadata: in.Metadata,
+		Metadata: in.Metadata, Restriction: in.Restriction,
 	}, in.Digest, in.PublishableDigest)
 }
 
@@ -196,7 +201,7 @@ func (tx *writeTx) insertKey(k Key, secret, publishable apikey.Digest) (Key, err
 	err = tx.InsertKey(tx.ctx, queries.InsertKeyParams{
 		ID: id, AccountID: k.AccountID, ProjectID: optional(k.ProjectID), Scheme: k.Scheme, Name: k.Name,
 		Environment: string(k.Environment), Prefix: k.Prefix, Last4: k.Last4, Publishable: k.Publishable,
-		CreatedUs: tx.now, ExpiresUs: toMicros(k.ExpiresAt), Metadata: string(k.Metadata),
+		CreatedUs: tx.now, ExpiresUs: toMicros(k.ExpiresAt), Metadata: string(k.Metadata), Restriction: string(k.Restriction),
 	})
 	if err == nil {
 		err = tx.indexMetadata(id, "", k.Metadata)
@@ -241,10 +246,13 @@ func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, er
 			return Key{}, fmt.Errorf("update key: %w", err)
 		}
 		old := key
-		if !in.apply(&key) {
+		if err := in.restrict(&key); err != nil {
+			return Key{}, fmt.Errorf("update key: %w", err)
+		}
+		if !in.apply(&key, &old) {
 			return key, nil
 		}
-		if key.Status != old.Status || toMicros(key.ExpiresAt) != toMicros(old.ExpiresAt) {
+		if key.Status != old.Status || key.Restriction != old.Restriction || toMicros(key.ExpiresAt) != toMicros(old.ExpiresAt) {
 			if err := tx.change(api.ChangeKey, id); err != nil {
 				return Key{}, err
 			}
@@ -256,9 +264,27 @@ func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, er
 	})
 }
 
-// apply changes the named fields of k and reports whether that made a difference.
-func (u KeyUpdate) apply(k *Key) bool {
-	old := *k
+// restrict changes the named parts of k's restriction.
+func (u KeyUpdate) restrict(k *Key) (err error) {
+	if u.Routes == nil && u.AllowedIPs == nil {
+		return nil
+	}
+	r := k.Restriction.Value()
+	if r == nil {
+		r = &api.Restriction{}
+	}
+	if u.Routes != nil {
+		r.Routes = *u.Routes
+	}
+	if u.AllowedIPs != nil {
+		r.AllowedIPs = *u.AllowedIPs
+	}
+	k.Restriction, err = NewRestriction(*r)
+	return err
+}
+
+// apply changes the other named fields of k and reports whether it is another than old now.
+func (u KeyUpdate) apply(k, old *Key) bool {
 	if u.Name != nil {
 		k.Name = *u.Name
 	}
@@ -275,7 +301,7 @@ func (u KeyUpdate) apply(k *Key) bool {
 		k.Metadata = *u.Metadata
 	}
 	return toMicros(k.ExpiresAt) != toMicros(old.ExpiresAt) || k.Name != old.Name || k.Status != old.Status ||
-		k.Environment != old.Environment || k.Metadata != old.Metadata
+		k.Environment != old.Environment || k.Metadata != old.Metadata || k.Restriction != old.Restriction
 }
 
 // RevokeKey ends a key for good. Revoking again changes nothing and succeeds. It returns ErrNotFound.
@@ -322,7 +348,7 @@ func (tx *writeTx) replaceKeyAs(a act, old, k Key) (Key, error) {
 		ID: k.ID, Name: k.Name, Environment: string(k.Environment), Last4: k.Last4, Publishable: k.Publishable,
 		Status: string(k.Status), ReplacedBy: optional(k.ReplacedBy), UpdatedUs: tx.now,
 		ExpiresUs: toMicros(k.ExpiresAt), RevokedUs: toMicros(k.RevokedAt),
-		Metadata: string(k.Metadata),
+		Metadata: string(k.Metadata), Restriction: string(k.Restriction),
 	})
 	if err != nil {
 		return Key{}, fmt.Errorf("update key: %w", err)
@@ -361,6 +387,6 @@ func keyOf(row queries.Key) Key {
 		Environment: Environment(row.Environment), Prefix: row.Prefix, Last4: row.Last4, Publishable: row.Publishable,
 		Status: KeyStatus(row.Status), ReplacedBy: row.ReplacedBy.String, CreatedAt: fromMicros(row.CreatedUs),
 		UpdatedAt: fromMicros(row.UpdatedUs), ExpiresAt: timeOf(row.ExpiresUs), RevokedAt: timeOf(row.RevokedUs),
-		Metadata: Metadata(row.Metadata), LastUsedAt: timeOf(row.LastUsedUs),
+		Metadata: Metadata(row.Metadata), Restriction: Restriction(row.Restriction), LastUsedAt: timeOf(row.LastUsedUs),
 	}
 }

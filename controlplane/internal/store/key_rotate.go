@@ -105,7 +105,7 @@ func (tx *writeTx) rotateHalf(id string, h half, digest apikey.Digest, end int64
 }
 
 // ReplaceKey revokes a key, with all its halves at once, and makes a new active one for the same owner, scheme, name,
-// environment, expiry and metadata: what a compromised key needs, so neither account nor domain is asked for. It returns the
+// environment, expiry, metadata and restriction: what a compromised key needs, so neither account nor domain is asked for. It returns the
 // new key. Replayed is true if an earlier call under idem did it; then no digest of in was recorded. It returns
 // ErrNotFound, ErrKeyRevoked, ErrKeyExpired, ErrConflict for a digest that is already known, ErrInvalid for halves
 // that are not those of the key's type, or ErrIdempotencyMismatch.
@@ -133,7 +133,7 @@ func (tx *writeTx) successor(id string, in Replacement) (Key, error) {
 	next := Key{
 		AccountID: old.AccountID, ProjectID: old.ProjectID, Scheme: old.Scheme, Name: old.Name,
 		Environment: old.Environment, Prefix: old.Prefix, Last4: in.Secret.Last4, ExpiresAt: old.ExpiresAt,
-		Metadata: old.Metadata,
+		Metadata: old.Metadata, Restriction: old.Restriction,
 	}
 	var publishable apikey.Digest
 	if in.Publishable != nil {

@@ -34,8 +34,12 @@ type operation struct {
 // scanOperation reads a row of stmtOperation.
 func scanOperation(row *sql.Row) (op operation, found bool, err error) {
 	l := &op.lease
+	var restriction string
 	err = row.Scan(&op.hash, &op.verdict, &l.Account, &l.Key, &l.Project, &l.Credits, &l.Available, &l.ID, &l.TTLMillis,
-		&op.cursor, &op.epoch)
+		&op.cursor, &op.epoch, &restriction)
+	if r := readRestriction(restriction); r != nil {
+		l.Restriction = r.value
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return operation{}, false, nil
 	}

@@ -40,7 +40,7 @@ const (
 )
 
 // selectHalf reads a presented half with its key, the key's owners and its wallet. Its caller adds which.
-const selectHalf = `SELECT d.half, d.not_after_us, k.id, k.status, k.expires_us, coalesce(p.id, ''),
+const selectHalf = `SELECT d.half, d.not_after_us, k.id, k.status, k.expires_us, k.restriction, coalesce(p.id, ''),
 		coalesce(p.domain_status, ''), a.id, a.status, w.funding, w.available, w.reserved, w.spent, w.written_off,
 		w.last_entry FROM key_digests d JOIN keys k ON k.id = d.key_id JOIN accounts a ON a.id = k.account_id
 		JOIN wallets w ON w.account_id = a.id LEFT JOIN projects p ON p.id = k.project_id `
@@ -50,7 +50,8 @@ var statementSQL = [numStatements]string{
 	stmtUndo:      `ROLLBACK TO SAVEPOINT job`,
 	stmtRelease:   `RELEASE SAVEPOINT job`,
 	stmtOperation: `SELECT o.request_hash, o.verdict, o.account_id, o.key_id, coalesce(k.project_id, ''), o.credits,
-		o.available, o.lease_id, o.ttl_ms, o.cursor, o.epoch FROM operations o LEFT JOIN keys k ON k.id = o.key_id
+		o.available, o.lease_id, o.ttl_ms, o.cursor, o.epoch, coalesce(k.restriction, '')
+		FROM operations o LEFT JOIN keys k ON k.id = o.key_id
 		WHERE o.op_id = ?`,
 	stmtSecret: selectHalf + `WHERE d.digest = ?2 AND d.half = 'secret' AND k.scheme = ?1 AND k.project_id IS NULL`,
 	// Both halves are looked up whichever is known: how long an answer takes tells nothing about one of them.
