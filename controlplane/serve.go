@@ -71,6 +71,7 @@ func checkAddress(flag, addr string) error {
 // Run is called by kong. It returns once the server has stopped and the database is closed.
 func (c *serveCommand) Run() (err error) {
 	log := c.logger(os.Stderr)
+	tuneCollector()
 	// A limit on file sizes is to be met as an error of the write, like any other of the disk.
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
