@@ -69,6 +69,12 @@ func (b *Balances) post(p Posting) error {
 	return nil
 }
 
+// With returns b with a posting added to it, unchecked: for sums of what was moved, which are no balances.
+func (b Balances) With(p Posting) Balances {
+	*b.bucket(p.Bucket) += p.Delta
+	return b
+}
+
 // Of returns the balance of one bucket, one of the constants.
 func (b Balances) Of(bucket Bucket) Credits { return *b.bucket(bucket) }
 

@@ -146,6 +146,7 @@ func (s *Server) adminEngine() (http.Handler, error) {
 	s.registerAccounts(a)
 	s.registerCredits(a)
 	s.registerWallets(a)
+	s.registerStatements(a)
 	s.registerProjects(a)
 	s.registerKeys(a)
 	s.registerUsage(a)

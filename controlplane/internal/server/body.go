@@ -72,7 +72,8 @@ func (s *Server) screen(c *gin.Context) {
 }
 
 func screened(c *gin.Context) error {
-	// Every answer is JSON; huma would label it by what the client accepts.
+	setValue(c, csvKey, acceptsCSV(c.Request.Header.Values("Accept")))
+	// Every other answer is JSON; huma would label it by what the client accepts.
 	c.Request.Header.Del("Accept")
 	if err := screenQuery(c.Request.URL.RawQuery); err != nil {
 		return err

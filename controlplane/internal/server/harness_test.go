@@ -173,6 +173,9 @@ func described(t *testing.T, cp *controlplanetest.ControlPlane, req *http.Reques
 		t.Errorf("%s: status %d: content type %q is not described", name, a.status, kind)
 		return
 	}
+	if kind == "text/csv" {
+		return
+	}
 	var v any
 	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
 		t.Errorf("%s: %v", name, err)

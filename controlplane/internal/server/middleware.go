@@ -20,6 +20,7 @@ type contextKey int
 const (
 	requestIDKey contextKey = iota
 	callerKey
+	csvKey
 )
 
 func requestID(ctx context.Context) string {

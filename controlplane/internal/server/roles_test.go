@@ -24,6 +24,7 @@ var routePermissions = map[string]string{
 	"POST /v1/accounts":                     "accounts.write",
 	"PATCH /v1/accounts/{id}":               "accounts.write",
 	"GET /v1/accounts/{id}/wallet":          "credits.read",
+	"GET /v1/accounts/{id}/statement":       "credits.read",
 	"GET /v1/accounts/{id}/entries":         "credits.read",
 	"POST /v1/accounts/{id}/close":          "accounts.close",
 	"POST /v1/accounts/{id}/credits":        "credits.top_up",
