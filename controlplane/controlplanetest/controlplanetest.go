@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/controlplane/apikey"
+	"github.com/tollgate/tollgate/controlplane/internal/domain"
 	"github.com/tollgate/tollgate/controlplane/internal/server"
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
@@ -56,7 +58,15 @@ type Options struct {
 	BackupDir string
 	// Unreported is "refund", the default, or "charge".
 	Unreported string
+	// Domains says how domains are verified. It is for the control plane's own tests; the zero value asks a resolver that
+	// is not there, so that no test looks outside.
+	Domains domain.Options
+	// RecheckInterval is --domain-recheck of tollgate serve; 0 is its default.
+	RecheckInterval time.Duration
 }
+
+// noResolver is a port of the discard protocol, at which nothing answers.
+var noResolver = netip.MustParseAddrPort("127.0.0.1:9")
 
 // New starts a control plane with an empty database and the published schemes.
 func New(t testing.TB) *ControlPlane {
@@ -113,7 +123,18 @@ func (c *ControlPlane) open(t testing.TB) {
 	if err != nil {
 		t.Fatalf("open store: %v", err)
 	}
-	srv, err := server.New(server.Config{Store: st, Schemes: o.Schemes, Logger: c.log(), Now: c.Clock.Now, BackupDir: o.BackupDir})
+	domains := o.Domains
+	if len(domains.Resolvers) == 0 {
+		domains.Resolvers = []netip.AddrPort{noResolver}
+	}
+	verifier, err := domain.New(domains)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.New(server.Config{
+		Store: st, Schemes: o.Schemes, Logger: c.log(), Now: c.Clock.Now,
+		BackupDir: o.BackupDir, Domains: verifier, Rechecks: domain.Schedule{Interval: o.RecheckInterval},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,6 +197,17 @@ func (c *ControlPlane) RecordTokenUses(t testing.TB) {
 	if err := c.running().RecordTokenUses(context.Background()); err != nil {
 		t.Fatalf("record uses of tokens: %v", err)
 	}
+}
+
+// RecheckDomains looks at the proofs of domains that are due, as tollgate serve does every minute, and returns how many
+// that were.
+func (c *ControlPlane) RecheckDomains(t testing.TB) int {
+	t.Helper()
+	n, err := c.running().RecheckDomains(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func listen(t testing.TB, h http.Handler, log *slog.Logger) string {

@@ -32,6 +32,46 @@ const (
 	ChallengeExpired Outcome = "challenge_expired"
 )
 
+// explanations say of each outcome, in the order of their documentation, what it means for whoever wants to be verified.
+var explanations = []struct {
+	outcome Outcome
+	text    string
+}{
+	{Verified, "the answer is there"},
+	{NXDomain, "the name does not exist in DNS: under dns that of the record, under http the domain's"},
+	{NoRecord, "the name exists, but has no TXT record, or under http no address"},
+	{WrongValue, "there is a record or a file, but with something else than what was asked for"},
+	{ResolversDisagree, "one resolver sees the answer and too few others do; a new record may take a while"},
+	{DNSFailed, "a resolver refused or failed"},
+	{Timeout, "no answer within 5 seconds"},
+	{RefusedAddress, "the domain points to addresses that are not of the public internet; nothing was sent there"},
+	{Unreachable, "nothing accepts a connection on ports 80 and 443, or what does speaks no HTTP"},
+	{TLS, "the certificate is not valid for the name, or the handshake failed"},
+	{HTTPStatus, "the answer has another status than 200"},
+	{RedirectRefused, "a redirect to another registrable domain, an IP address, another port or scheme, back from https, or the fourth"},
+	{TooLarge, "the file is larger than 64 KiB"},
+	{ChallengeExpired, "the challenge is older than 7 days; nothing was looked for"},
+}
+
+// Outcomes are all of them.
+func Outcomes() []Outcome {
+	all := make([]Outcome, len(explanations))
+	for i, e := range explanations {
+		all[i] = e.outcome
+	}
+	return all
+}
+
+// Explain says what the outcome means, for people.
+func (o Outcome) Explain() string {
+	for _, e := range explanations {
+		if e.outcome == o {
+			return e.text
+		}
+	}
+	return string(o)
+}
+
 // Conclusive reports whether an outcome other than Verified says something of the domain. The others may as well be the
 // fault of this machine's own network.
 func (o Outcome) Conclusive() bool {

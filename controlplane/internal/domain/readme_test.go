@@ -26,3 +26,13 @@ func readme(t *testing.T) string {
 	}
 	return string(text)
 }
+
+// So is the one of what a check can find.
+func TestREADMEListsEveryOutcome(t *testing.T) {
+	readme := readme(t)
+	for _, o := range Outcomes() {
+		if row := "| `" + string(o) + "` | " + o.Explain() + " |"; !strings.Contains(readme, row) {
+			t.Errorf("README.md has no row %q", row)
+		}
+	}
+}

@@ -148,6 +148,7 @@ func (s *Server) adminEngine() (http.Handler, error) {
 	s.registerWallets(a)
 	s.registerStatements(a)
 	s.registerProjects(a)
+	s.registerDomains(a)
 	s.registerKeys(a)
 	s.registerUsage(a)
 	s.registerAudit(a)

@@ -35,6 +35,8 @@ var writes = []struct {
 	{"POST", "/v1/tokens", `{"name":"t","role":"account","account_id":"{account}"}`, "name"},
 	{"POST", "/v1/tokens/{token}/revoke", `{}`, ""},
 	{"POST", "/v1/accounts/{account}/close", `{"balance":"write_off","reason":"r"}`, "reason"},
+	{"POST", "/v1/projects/{project}/domain", `{"method":"dns"}`, "method"},
+	{"POST", "/v1/projects/{project}/domain/verify", `{}`, ""},
 }
 
 // badBodies are wrong on every route. Each is made of the route's good body.
@@ -218,6 +220,9 @@ func TestBadValues(t *testing.T) {
 		{"attested without reason", request{"POST", "/v1/projects/{project}/domain/attest", `{}`, nil}, 422, "body.reason"},
 		{"attested with an empty reason", request{"POST", "/v1/projects/{project}/domain/attest", `{"reason":""}`, nil}, 422, "body.reason"},
 		{"lapsed without reason", request{"POST", "/v1/projects/{project}/domain/lapse", `{}`, nil}, 422, "body.reason"},
+		{"challenge by another method", request{"POST", "/v1/projects/{project}/domain", `{"method":"` + canary + `"}`, nil}, 422, "body.method"},
+		{"challenge with a token", request{"POST", "/v1/projects/{project}/domain", `{"token":"` + canary + `"}`, nil}, 422, "body.token"},
+		{"verified with a field", request{"POST", "/v1/projects/{project}/domain/verify", `{"force":true}`, nil}, 422, "body.force"},
 		{"limit 0", request{"GET", "/v1/accounts?limit=0", "", nil}, 422, "query.limit"},
 		{"limit 101", request{"GET", "/v1/keys?limit=101", "", nil}, 422, "query.limit"},
 		{"limit text", request{"GET", "/v1/accounts?limit=" + canary, "", nil}, 422, "query.limit"},

@@ -54,6 +54,7 @@ var refusals = []struct {
 	{store.ErrKeyExpired, http.StatusConflict, codeKeyExpired, "the key has expired"},
 	{store.ErrAccountNotActive, http.StatusConflict, codeAccountNotActive, "a key pair can be made only once the account is active"},
 	{store.ErrDomainNotVerified, http.StatusConflict, codeDomainNotVerified, "a key pair can be made only once the project's domain is verified"},
+	{store.ErrNoChallenge, http.StatusConflict, codeNoChallenge, "there is no challenge to answer, or another one has taken its place: start one"},
 	{errSchemeUnusable, http.StatusConflict, codeSchemeUnusable,
 		"the key's scheme is not configured any more, has become another type, or is too short to make secrets in"},
 	{store.ErrIdempotencyMismatch, http.StatusUnprocessableEntity, codeIdempotencyKeyReused,

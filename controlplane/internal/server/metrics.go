@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/internal/domain"
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
@@ -19,6 +20,7 @@ type metrics struct {
 	reported  *prometheus.CounterVec
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
+	looks     *prometheus.CounterVec
 }
 
 func newMetrics(st *store.Store) *metrics {
@@ -36,12 +38,15 @@ func newMetrics(st *store.Store) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tollgate_http_requests_total", Help: "Requests answered, by listener and status.",
 		}, []string{"listener", "status"}),
+		looks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tollgate_domain_checks_total", Help: "Looks for the proof of a domain, on request and by the job, by outcome.",
+		}, []string{"outcome"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tollgate_http_request_duration_seconds", Help: "Time from a request's header to the end of its answer, by listener.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}, []string{"listener"}),
 	}
-	m.registry.MustRegister(m.acquires, m.syncs, m.reported, m.requests, m.durations, newStoreMetrics(st),
+	m.registry.MustRegister(m.acquires, m.syncs, m.reported, m.requests, m.durations, m.looks, newStoreMetrics(st),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, v := range []api.Verdict{
 		api.Granted, api.UnknownKey, api.KeyPairMismatch, api.InactiveKey,
@@ -49,6 +54,9 @@ func newMetrics(st *store.Store) *metrics {
 	} {
 		m.acquires.WithLabelValues(string(v), string(api.ModeStrict))
 		m.acquires.WithLabelValues(string(v), string(api.ModeLease))
+	}
+	for _, o := range domain.Outcomes() {
+		m.looks.WithLabelValues(string(o))
 	}
 	for _, kind := range []string{kindVoid, kindUnpaid, kindLease} {
 		m.reported.WithLabelValues(kind)

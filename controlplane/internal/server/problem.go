@@ -3,6 +3,8 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -37,6 +39,7 @@ const (
 	codeUnsupportedMediaType Code = "unsupported_media_type"
 	codeInternal             Code = "internal"
 	codeUnavailable          Code = "unavailable"
+	codeNoChallenge          Code = "no_challenge"
 )
 
 // Problem is the body of every error (RFC 9457). It never repeats a value of the request.
@@ -48,6 +51,8 @@ type Problem struct {
 	Code      Code         `json:"code" doc:"Stable name of the error, for programs."`
 	RequestID string       `json:"request_id" doc:"The X-Request-Id of the response."`
 	Errors    []FieldError `json:"errors,omitempty" nullable:"false" doc:"One entry for each bad part of the request."`
+
+	headers http.Header
 }
 
 // FieldError names one bad part of a request and what was expected there.
@@ -62,6 +67,9 @@ func (p *Problem) Error() string { return p.Detail }
 // GetStatus lets huma answer with the problem's own status.
 func (p *Problem) GetStatus() int { return p.Status }
 
+// GetHeaders lets huma send what else belongs to the answer.
+func (p *Problem) GetHeaders() http.Header { return p.headers }
+
 // ContentType lets huma label the body as RFC 9457 asks.
 func (p *Problem) ContentType(string) string { return problemType }
 
@@ -75,6 +83,13 @@ func newProblem(status int, code Code, detail string, errs ...FieldError) *Probl
 // badField is the problem of one part of a request.
 func badField(status int, code Code, location, expected string) *Problem {
 	return newProblem(status, code, location+": "+expected, FieldError{Location: location, Message: expected})
+}
+
+// tooSoon refuses what may be asked for again after wait.
+func tooSoon(wait time.Duration, detail string) *Problem {
+	p := newProblem(http.StatusTooManyRequests, codeRateLimited, detail)
+	p.headers = http.Header{"Retry-After": {strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10)}}
+	return p
 }
 
 // abort ends the request with the problem that err stands for.

@@ -96,14 +96,6 @@ func (s *Server) registerProjects(a huma.API) {
 	handle(s, a, writeProjects, huma.Operation{
 		OperationID: "update-project", Method: http.MethodPatch, Path: "/v1/projects/{id}", Summary: "Rename a project or change its domain",
 	}, s.updateProject)
-	handle(s, a, writeDomains, huma.Operation{
-		OperationID: "attest-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/attest",
-		Summary: "Vouch for a project's domain: it counts as verified",
-	}, s.changeDomain("attest domain", s.store.AttestDomain))
-	handle(s, a, writeDomains, huma.Operation{
-		OperationID: "lapse-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/lapse",
-		Summary: "Withdraw a verified domain: requests that need it are refused", Errors: []int{http.StatusConflict},
-	}, s.changeDomain("lapse domain", s.store.LapseDomain))
 }
 
 func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
@@ -176,20 +168,4 @@ func (s *Server) updateProject(ctx context.Context, in *updateProjectInput) (*pr
 		return nil, fmt.Errorf("update project: %w", err)
 	}
 	return &projectOutput{Body: showProject(p)}, nil
-}
-
-// changeDomain returns the handler of one of the two ways in which an admin sets a domain's status.
-func (s *Server) changeDomain(
-	what string, change func(ctx context.Context, id, reason, actor string) (store.Project, error),
-) func(context.Context, *domainStatusInput) (*projectOutput, error) {
-	return func(ctx context.Context, in *domainStatusInput) (*projectOutput, error) {
-		if err := fits("body.reason", in.Body.Reason, store.MaxReasonLen); err != nil {
-			return nil, err
-		}
-		p, err := change(ctx, in.ID, in.Body.Reason, callerOf(ctx).ID)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-		return &projectOutput{Body: showProject(p)}, nil
-	}
 }

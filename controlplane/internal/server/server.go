@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/tollgate/tollgate/controlplane/apikey"
+	"github.com/tollgate/tollgate/controlplane/internal/domain"
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
@@ -24,6 +25,10 @@ type Config struct {
 	// Now tells how old a remembered gate token is, which tokens have expired, when who has failed too often may try again, and
 	// when a gate was heard of; nil means time.Now.
 	Now func() time.Time
+	// Domains looks for the answers to challenges; nil asks the system's resolvers. Rechecks says when RecheckDomains looks
+	// at a proof again.
+	Domains  *domain.Verifier
+	Rechecks domain.Schedule
 	// BackupDir is where POST /v1/backups puts backups; empty means that it puts none.
 	BackupDir string
 }
@@ -46,6 +51,9 @@ type Server struct {
 	backupDir string
 	// draining is set once the process is about to stop.
 	draining atomic.Bool
+	domains  *domain.Verifier
+	rechecks domain.Schedule
+	looks    looks
 
 	// rules are the roles that may ask for an operation, by its method and gin's pattern of its path.
 	rules map[string][]store.Role
@@ -73,9 +81,14 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Domains == nil {
+		if c.Domains, err = domain.New(domain.Options{}); err != nil {
+			return nil, err
+		}
+	}
 	s := &Server{
 		store: c.Store, now: c.Now, uses: newTokenUses(), failures: newThrottle(c.Now), log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes,
-		rules: map[string][]store.Role{},
+		rules: map[string][]store.Role{}, domains: c.Domains, rechecks: c.Rechecks,
 	}
 	s.started, s.heard, s.backupDir = c.Now(), newHeard(c.Now), c.BackupDir
 	s.metrics.registry.MustRegister(newHealthMetrics(s))
