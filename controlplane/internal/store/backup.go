@@ -94,8 +94,14 @@ func (s *Store) BackUpInto(ctx context.Context, dir string) (name string, b Back
 // fileTime is how a time is written in the name of a file.
 const fileTime = "20060102T150405.000Z"
 
-// claim makes an empty file, so that nobody else makes one of this name.
+// claim makes an empty file, so that nobody else makes one of this name. A log that was left beside an older one would be
+// taken for its own.
 func claim(path string) error {
+	for _, suffix := range []string{"-wal", "-journal"} {
+		if _, err := os.Lstat(path + suffix); err == nil {
+			return fmt.Errorf("%s: %w", path+suffix, ErrExists)
+		}
+	}
 	creating.Lock()
 	defer creating.Unlock()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -92,7 +92,12 @@ func TestBackUpNeverOverwrites(t *testing.T) {
 	if b, err := os.ReadFile(to); err != nil || string(b) != "mine" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if got := namesIn(t, filepath.Dir(to)); len(got) != 1 {
+	stray := filepath.Join(filepath.Dir(to), "b.db")
+	must(t, os.WriteFile(stray+"-wal", []byte("another's log"), 0o600))
+	if _, err := BackUp(t.Context(), w.path, stray, nil); !errors.Is(err, ErrExists) {
+		t.Errorf("beside a log: %v", err)
+	}
+	if got := namesIn(t, filepath.Dir(to)); len(got) != 2 {
 		t.Errorf("left behind: %q", got)
 	}
 }

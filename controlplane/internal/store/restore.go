@@ -209,21 +209,25 @@ func (r *Restore) epochReplaced(ctx context.Context) int64 {
 
 // install moves the finished file tmp to r.To, and what is there aside.
 func (r *Restore) install(ctx context.Context, tmp string) (aside string, err error) {
+	name := r.To + ".replaced-" + r.Now().UTC().Format(fileTime)
 	if _, err := os.Stat(r.To); err == nil {
-		if aside, err = r.setAside(ctx); err != nil {
+		if err := r.setAside(ctx, name); err != nil {
 			return "", err
 		}
+		aside = name
+	}
+	if err := setLogAside(r.To, name); err != nil {
+		return "", err
 	}
 	if err := os.Rename(tmp, r.To); err != nil {
-		return aside, err
+		return "", err
 	}
 	return aside, syncDir(filepath.Dir(r.To))
 }
 
-// setAside gives the database a second name, and takes away the log that belongs to it: SQLite would take it for the
-// new one's. The old name goes on standing for the old database until it stands for the new one, so that a process
-// that dies in between does not leave serve to begin with an empty one.
-func (r *Restore) setAside(ctx context.Context) (aside string, err error) {
+// setAside gives the database the second name aside. The old one goes on standing for it until it stands for the new one,
+// so that a process that dies in between does not leave serve to begin with an empty one.
+func (r *Restore) setAside(ctx context.Context, aside string) error {
 	// With its log folded in, the file is whole by itself. One that cannot be read stays as it is, its log beside it.
 	if r.epochReplaced(ctx) > 0 {
 		if db, err := connect(r.To, copied); err == nil {
@@ -231,22 +235,27 @@ func (r *Restore) setAside(ctx context.Context) (aside string, err error) {
 			_ = db.Close()
 		}
 	}
-	aside = r.To + ".replaced-" + r.Now().UTC().Format(fileTime)
-	if err := os.Link(r.To, aside); errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("%s: %w", aside, ErrExists)
-	} else if err != nil {
+	err := os.Link(r.To, aside)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", aside, ErrExists)
+	}
+	if err != nil {
 		// Not every file system has links.
-		if err := os.Rename(r.To, aside); err != nil {
-			return "", err
+		return os.Rename(r.To, aside)
+	}
+	return nil
+}
+
+// setLogAside takes away what SQLite has put beside a database, or beside one that is gone: it would take that for the new
+// one's. Logs keep beside aside what is in them.
+func setLogAside(path, aside string) error {
+	errs := []error{os.Rename(path+"-wal", aside+"-wal"), os.Rename(path+"-journal", aside+"-journal"), os.Remove(path + "-shm")}
+	for i, err := range errs {
+		if errors.Is(err, fs.ErrNotExist) {
+			errs[i] = nil
 		}
 	}
-	if err := os.Rename(r.To+"-wal", aside+"-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if err := os.Remove(r.To + "-shm"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	return aside, nil
+	return errors.Join(errs...)
 }
 
 // removeDatabase removes a file that was given up, and what SQLite has put beside it.

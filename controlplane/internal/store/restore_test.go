@@ -169,6 +169,32 @@ func TestRestoreKeepsWhatItReplaces(t *testing.T) {
 	}
 }
 
+// The log of a database that is gone is not taken for that of the restored one.
+func TestRestoreBesideAStrayLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.mustAccount(AccountActive)
+	from := w.backUp()
+	w.mustTopUp(a.ID, 5)
+	log, err := os.ReadFile(w.path + "-wal") // with frames of its own, as of a process that was killed
+	must(t, err)
+	to := filepath.Join(t.TempDir(), "tollgate.db")
+	must(t, os.WriteFile(to+"-wal", log, 0o600))
+	got, err := Restore{From: from, To: to, Now: w.clock.Now}.Run(t.Context())
+	if err != nil || got.Aside != "" {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	restored := &world{TB: t, path: to, clock: w.clock}
+	restored.reopen()
+	restored.verify()
+	if wallet := restored.mustWallet(a.ID); wallet.Granted != 0 {
+		t.Errorf("wallet %+v", wallet)
+	}
+	if names := namesIn(t, filepath.Dir(to)); !slices.Contains(names, "tollgate.db.replaced-20260301T120000.123Z-wal") {
+		t.Errorf("the log is not kept: %q", names)
+	}
+}
+
 func TestRestoreRefusals(t *testing.T) {
 	t.Parallel()
 	w := fullWorld(t)
