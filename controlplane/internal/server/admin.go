@@ -151,6 +151,7 @@ func (s *Server) adminEngine() (http.Handler, error) {
 	s.registerDomains(a)
 	s.registerKeys(a)
 	s.registerUsage(a)
+	s.registerExplain(a)
 	s.registerAudit(a)
 	s.registerTokens(a)
 	s.registerOperations(a)
@@ -172,6 +173,9 @@ func dropPatternDescriptions(doc *huma.OpenAPI) {
 	for _, s := range doc.Components.Schemas.Map() {
 		for _, property := range s.Properties {
 			property.PatternDescription = ""
+			if property.Items != nil {
+				property.Items.PatternDescription = ""
+			}
 		}
 	}
 	for _, item := range doc.Paths {

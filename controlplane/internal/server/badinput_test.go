@@ -28,6 +28,7 @@ var writes = []struct {
 	{"POST", "/v1/keys/{key}/revoke", `{}`, ""},
 	{"POST", "/v1/keys/{pair}/rotate", `{"overlap_seconds":1,"halves":"both"}`, "halves"},
 	{"POST", "/v1/keys/{pair}/replace", `{}`, ""},
+	{"POST", "/v1/explain", `{"key_id":"{key}","cost":1}`, "key_id"},
 	{"POST", "/v1/projects", `{"account_id":"{account}","name":"p","domain":"new.example.com"}`, "name"},
 	{"PATCH", "/v1/projects/{project}", `{"name":"p","domain":"new.example.com"}`, "name"},
 	{"POST", "/v1/projects/{project}/domain/attest", `{"reason":"r"}`, "reason"},

@@ -18,42 +18,53 @@ import (
 // routePermissions is what every route of the API has to ask for. Whoever adds a route adds it here, and by a second
 // thought makes sure that it is not open to more than it should be. What a permission means for each role is in the
 // README's table.
-var routePermissions = map[string]string{
-	"GET /v1/accounts":                      "accounts.read",
-	"GET /v1/accounts/{id}":                 "accounts.read",
-	"POST /v1/accounts":                     "accounts.write",
-	"PATCH /v1/accounts/{id}":               "accounts.write",
-	"GET /v1/accounts/{id}/wallet":          "credits.read",
-	"GET /v1/accounts/{id}/statement":       "credits.read",
-	"GET /v1/accounts/{id}/entries":         "credits.read",
-	"POST /v1/accounts/{id}/close":          "accounts.close",
-	"POST /v1/accounts/{id}/credits":        "credits.top_up",
-	"POST /v1/accounts/{id}/credits/adjust": "credits.adjust",
-	"POST /v1/accounts/{id}/credits/refund": "credits.adjust",
-	"GET /v1/audit":                         "audit.read",
-	"GET /v1/keys":                          "keys.read",
-	"GET /v1/keys/{id}":                     "keys.read",
-	"POST /v1/keys":                         "keys.write",
-	"PATCH /v1/keys/{id}":                   "keys.write",
-	"POST /v1/keys/{id}/revoke":             "keys.write",
-	"POST /v1/keys/{id}/rotate":             "keys.write",
-	"POST /v1/keys/{id}/replace":            "keys.write",
-	"GET /v1/projects":                      "projects.read",
-	"GET /v1/projects/{id}":                 "projects.read",
-	"POST /v1/projects":                     "projects.write",
-	"PATCH /v1/projects/{id}":               "projects.write",
-	"GET /v1/projects/{id}/domain":          "projects.read",
-	"POST /v1/projects/{id}/domain":         "domains.write",
-	"POST /v1/projects/{id}/domain/verify":  "domains.write",
-	"POST /v1/projects/{id}/domain/attest":  "domains.write",
-	"POST /v1/projects/{id}/domain/lapse":   "domains.write",
-	"GET /v1/status":                        "status.read",
-	"POST /v1/backups":                      "backups.make",
-	"GET /v1/tokens":                        "tokens.manage",
-	"GET /v1/tokens/{id}":                   "tokens.manage",
-	"POST /v1/tokens":                       "tokens.manage",
-	"POST /v1/tokens/{id}/revoke":           "tokens.manage",
-	"GET /v1/usage":                         "usage.read",
+var routePermissions = rows(`
+GET /v1/accounts accounts.read
+POST /v1/accounts accounts.write
+GET /v1/accounts/{id} accounts.read
+PATCH /v1/accounts/{id} accounts.write
+POST /v1/accounts/{id}/close accounts.close
+POST /v1/accounts/{id}/credits credits.top_up
+POST /v1/accounts/{id}/credits/adjust credits.adjust
+POST /v1/accounts/{id}/credits/refund credits.adjust
+GET /v1/accounts/{id}/entries credits.read
+GET /v1/accounts/{id}/statement credits.read
+GET /v1/accounts/{id}/wallet credits.read
+GET /v1/audit audit.read
+POST /v1/backups backups.make
+POST /v1/explain keys.explain
+GET /v1/keys keys.read
+POST /v1/keys keys.write
+GET /v1/keys/{id} keys.read
+PATCH /v1/keys/{id} keys.write
+POST /v1/keys/{id}/replace keys.write
+POST /v1/keys/{id}/revoke keys.write
+POST /v1/keys/{id}/rotate keys.write
+GET /v1/projects projects.read
+POST /v1/projects projects.write
+GET /v1/projects/{id} projects.read
+PATCH /v1/projects/{id} projects.write
+GET /v1/projects/{id}/domain projects.read
+POST /v1/projects/{id}/domain domains.write
+POST /v1/projects/{id}/domain/attest domains.write
+POST /v1/projects/{id}/domain/lapse domains.write
+POST /v1/projects/{id}/domain/verify domains.write
+GET /v1/status status.read
+GET /v1/tokens tokens.manage
+POST /v1/tokens tokens.manage
+GET /v1/tokens/{id} tokens.manage
+POST /v1/tokens/{id}/revoke tokens.manage
+GET /v1/usage usage.read
+`)
+
+// rows reads lines of method, path and permission.
+func rows(text string) map[string]string {
+	all := map[string]string{}
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		fields := strings.Fields(line)
+		all[fields[0]+" "+fields[1]] = fields[2]
+	}
+	return all
 }
 
 // may reports whether the README lets the role ask for the route.

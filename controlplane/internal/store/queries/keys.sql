@@ -29,3 +29,6 @@ INSERT INTO key_metadata (name, value, key_id) VALUES (sqlc.arg(name), sqlc.arg(
 
 -- name: DeleteKeyMetadata :exec
 DELETE FROM key_metadata WHERE name = sqlc.arg(name) AND value = sqlc.arg(value) AND key_id = sqlc.arg(key_id);
+
+-- name: NewestDigests :many
+SELECT digest FROM key_digests WHERE key_id = sqlc.arg(key_id) AND not_after_us IS NULL ORDER BY half;

@@ -158,6 +158,33 @@ func (q *Queries) Key(ctx context.Context, id string) (Key, error) {
 	return i, err
 }
 
+const newestDigests = `-- name: NewestDigests :many
+SELECT digest FROM key_digests WHERE key_id = ?1 AND not_after_us IS NULL ORDER BY half
+`
+
+func (q *Queries) NewestDigests(ctx context.Context, keyID string) ([][]byte, error) {
+	rows, err := q.db.QueryContext(ctx, newestDigests, keyID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items [][]byte
+	for rows.Next() {
+		var digest []byte
+		if err := rows.Scan(&digest); err != nil {
+			return nil, err
+		}
+		items = append(items, digest)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const updateKey = `-- name: UpdateKey :exec
 UPDATE keys SET name = ?1, environment = ?2, last4 = ?3,
                 publishable = ?4, status = ?5, replaced_by = ?6,
