@@ -86,6 +86,9 @@ func TestPathsOfAnyName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, name)
+			data, err := emptyFile()
+			must(t, err)
+			must(t, os.WriteFile(path, data, 0o600))
 			s, err := Open(t.Context(), Options{Path: path, Actor: tester})
 			if err != nil {
 				t.Fatal(err)
