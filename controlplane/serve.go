@@ -26,6 +26,7 @@ type serveCommand struct {
 	schemesFlag
 	leaseFlags
 	usageFlags
+	domainFlags
 	logFlags
 	Migrate    bool   `env:"TOLLGATE_MIGRATE" default:"true" negatable:"" help:"Bring the database to this program's schema before serving, after a backup of it (${default})."`
 	BackupDir  string `env:"TOLLGATE_BACKUP_DIR" placeholder:"DIR" help:"Where POST /v1/backups puts backups; without it there are none by REST."`
@@ -43,6 +44,9 @@ Under lease mode a gate holds credits and spends them by itself. --lease-ttl bou
 key can outlive a gate's connection to here; as long is an outage of the control plane not noticed. What a gate has not
 reported by the end of --lease-grace is refunded or charged, as --unreported says.
 
+Whether somebody holds a domain is asked of --dns-resolver. The file that may prove it is fetched from public addresses
+alone, whatever the flags: behind a firewall allow ports 53, 80 and 443 outwards, or use DNS alone.
+
 A schemes file holds one JSON object, from the name of a scheme to its definition: the value of "schemes" in the
 filter's configuration. A server does not start on a file with a fault, and names every fault.
 
@@ -53,7 +57,7 @@ Example:
 
 // Validate is called by kong.
 func (c *serveCommand) Validate() error {
-	return errors.Join(c.databaseFlag.Validate(), c.leaseFlags.Validate(), c.usageFlags.Validate(),
+	return errors.Join(c.databaseFlag.Validate(), c.leaseFlags.Validate(), c.usageFlags.Validate(), c.domainFlags.Validate(),
 		checkAddress("--listen", c.Listen), checkAddress("--gate-listen", c.GateListen), checkAddress("--ops-listen", c.OpsListen))
 }
 
@@ -102,10 +106,17 @@ func (c *serveCommand) Run() (err error) {
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	defer startJanitor(ctx, st, c.keep(), log)()
-	srv, err := server.New(server.Config{Store: st, Logger: log, Schemes: schemes, BackupDir: c.BackupDir})
+	domains, err := c.verifier()
 	if err != nil {
 		return err
 	}
+	srv, err := server.New(server.Config{
+		Store: st, Logger: log, Schemes: schemes, BackupDir: c.BackupDir, Domains: domains, Rechecks: c.schedule(),
+	})
+	if err != nil {
+		return err
+	}
+	defer startRechecks(ctx, srv, log)()
 	defer startRecorder(ctx, srv, log)()
 	doors, err := c.listen(srv, log)
 	if err != nil {
