@@ -88,14 +88,16 @@ func (s *Store) endOf(ctx context.Context, accountID string, to *time.Time) (m S
 		return m, err
 	}
 	var since ledger.Balances
-	err = s.readers.QueryRowContext(ctx, `WITH RECURSIVE walk (seq) AS (
-			SELECT CAST(?1 AS INTEGER)
-			UNION ALL SELECT e.previous FROM walk JOIN entries e ON e.seq = walk.seq WHERE e.created_us >= ?2)
-		SELECT min(walk.seq), `+sumsByBucket+` FROM walk LEFT JOIN entries e ON e.seq = walk.seq AND e.created_us >= ?2`,
-		m.Seq, to.UnixMicro()).Scan(&m.Seq, &since.Funding, &since.Available, &since.Reserved, &since.Spent, &since.WrittenOff)
+	err = s.readers.QueryRowContext(ctx, sinceSQL, m.Seq, to.UnixMicro()).Scan(&m.Seq, &since.Funding, &since.Available, &since.Reserved, &since.Spent, &since.WrittenOff)
 	m.Balances = minus(m.Balances, since)
 	return m, err
 }
+
+// sinceSQL adds up an account's entries from the one at a place back to a time, and finds the place of the one before.
+const sinceSQL = `WITH RECURSIVE walk (seq) AS (
+		SELECT CAST(?1 AS INTEGER)
+		UNION ALL SELECT e.previous FROM walk JOIN entries e ON e.seq = walk.seq WHERE e.created_us >= ?2)
+	SELECT min(walk.seq), ` + sumsByBucket + ` FROM walk LEFT JOIN entries e ON e.seq = walk.seq AND e.created_us >= ?2`
 
 // sumsByBucket adds up the entries e.
 const sumsByBucket = `sum(CASE e.bucket WHEN 'funding' THEN e.delta ELSE 0 END),
@@ -108,15 +110,18 @@ type chained struct {
 	previous, balance int64
 }
 
+// The order is by place: by seq, SQLite would look through the entries of everybody.
+const walkBackSQL = `WITH RECURSIVE walk (seq, place) AS (
+		SELECT CAST(?1 AS INTEGER), 1
+		UNION ALL SELECT e.previous, walk.place + 1 FROM walk JOIN entries e ON e.seq = walk.seq WHERE walk.place < ?2)
+	SELECT e.previous, e.balance, e.id, e.transaction_id, e.kind, e.bucket, e.delta, e.key_id, e.op_id, e.lease_id,
+		e.reason, e.actor, coalesce(c.idempotency_key, ''), coalesce(c.refunded_entry, ''), e.created_us
+	FROM walk JOIN entries e ON e.seq = walk.seq AND e.account_id = ?3
+	LEFT JOIN credits c ON c.transaction_id = e.transaction_id ORDER BY walk.place`
+
 // walkBack reads up to limit entries of an account, from the one at seq backwards.
 func (s *Store) walkBack(ctx context.Context, accountID string, seq int64, limit int) (found []chained, err error) {
-	rows, err := s.readers.QueryContext(ctx, `WITH RECURSIVE walk (seq, place) AS (
-			SELECT CAST(?1 AS INTEGER), 1
-			UNION ALL SELECT e.previous, walk.place + 1 FROM walk JOIN entries e ON e.seq = walk.seq WHERE walk.place < ?2)
-		SELECT e.previous, e.balance, e.id, e.transaction_id, e.kind, e.bucket, e.delta, e.key_id, e.op_id, e.lease_id,
-			e.reason, e.actor, coalesce(c.idempotency_key, ''), coalesce(c.refunded_entry, ''), e.created_us
-		FROM walk JOIN entries e ON e.seq = walk.seq AND e.account_id = ?3
-		LEFT JOIN credits c ON c.transaction_id = e.transaction_id ORDER BY e.seq DESC`, seq, limit, accountID)
+	rows, err := s.readers.QueryContext(ctx, walkBackSQL, seq, limit, accountID)
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,8 @@ var statementSQL = [numStatements]string{
 	stmtDataVersion: `PRAGMA data_version`,
 	stmtClosed:      `SELECT closed_reason, closed_actor FROM accounts WHERE id = ? AND closed_us IS NOT NULL`,
 	stmtNewestEntry: `SELECT coalesce(max(seq), 0) FROM entries`,
-	// Along the account's chain: from its newest entry, or from the one before the entry whose id is given.
+	// Along the account's chain: from its newest entry, or from the one before the entry whose id is given. In this order, and
+	// not by seq: then SQLite would look through the entries of everybody.
 	stmtEntriesOf: `WITH RECURSIVE page (seq, place) AS (
 			SELECT CASE ?2 WHEN '' THEN w.last_entry
 				ELSE (SELECT e.previous FROM entries e WHERE e.id = ?2 AND e.account_id = ?1) END, 1
@@ -99,7 +100,7 @@ var statementSQL = [numStatements]string{
 		SELECT e.id, e.transaction_id, e.account_id, e.kind, e.bucket, e.delta, e.key_id, e.op_id, e.lease_id, e.reason, e.actor,
 		coalesce(c.idempotency_key, ''), coalesce(c.refunded_entry, ''), e.created_us
 		FROM page JOIN entries e ON e.seq = page.seq LEFT JOIN credits c ON c.transaction_id = e.transaction_id
-		ORDER BY e.seq DESC`,
+		ORDER BY page.place`,
 	stmtUsed: `UPDATE keys SET last_used_us = ?2 WHERE id = ?1 AND (last_used_us IS NULL OR last_used_us < ?2)`,
 }
 
