@@ -55,6 +55,9 @@ func TestBackupAndRestore(t *testing.T) {
 	if done.code != 0 || aside == nil {
 		t.Fatalf("restore: %+v", done)
 	}
+	if got := finish(t, command(t, "token", "create", "--db", db, "--role=viewer", "--name=n")); got.code != 0 || got.stderr != "" {
+		t.Errorf("a command that serves nothing: %+v", got)
+	}
 	again := start(t, loopback(db))
 	if !strings.Contains(strings.Join(again.lines, "\n"), "restored from a backup") {
 		t.Errorf("serve says nothing of the restore:\n%s", strings.Join(again.lines, "\n"))

@@ -31,7 +31,7 @@ func (s *Store) Learning() time.Duration {
 	return max(time.Microsecond, time.Duration(until-s.steady().UnixMicro())*time.Microsecond)
 }
 
-// learn turns learning on if the database asks for it: for as long as leases last and may be reported, by these terms
+// learn, which is for who serves, turns learning on if the database asks for it: for as long as leases last and may be reported, by these terms
 // or by the longest that the backup had seen. Leases that are open stay so at least as long.
 func (w *writer) learn(ctx context.Context, q *queries.Queries) error {
 	least, err := q.Meta(ctx, metaLearning)

@@ -125,7 +125,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.writer.ids.until, err = s.queries.Meta(ctx, metaIDs)
 		s.writer.ids.last, s.writer.epoch = s.writer.ids.until, s.epoch
 	}
-	if err == nil {
+	if err == nil && opts.Actor != LocalActor {
 		err = s.writer.learn(ctx, queries.New(writes))
 	}
 	if err == nil {
