@@ -42,9 +42,9 @@ const (
 	firstOp  = 1_000_000_000
 )
 
-// acquireDominates is from perf of a control plane under this load, 2026-11-22.
-const acquireDominates = "the store's writer, 47 % of the control plane's CPU (commit 19 %, of it 13 % pages to the log; deciding 15 %; " +
-	"entries and wallets 12 %), beside HTTP, 39 % (the messages' strict JSON 11 %); the client has the same two cores"
+// acquireDominates is from perf of a control plane under this load with 10,000 accounts, 2026-11-27.
+const acquireDominates = "of the control plane's processor time the store's writer, 32 % (deciding 10 %, inserting entries and wallets 10 %, " +
+	"commit 11 %, of it 4 % fsync), looking up keys 14 %, the messages' strict JSON 9 %, collecting garbage 8 %, and HTTP for most of the rest"
 
 // measureAcquires holds the control plane, over HTTP, against databases that a gate could ask by itself.
 func measureAcquires(b *bench) string {

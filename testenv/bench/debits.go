@@ -63,10 +63,10 @@ func (s *store) filled(accounts, keys int) (path string, took time.Duration) {
 
 const manyAccounts = 10_000
 
-// manyDominates is from a CPU profile of the store's benchmark at 256 callers, 2026-11-22.
-const manyDominates = "pages: entries are stored by account, so that each debit changes a page of its own there and mostly one of the " +
-	"wallets. Of the writer's time 35 % goes into writing them to the log and from there into the file, 30 % into inserting entries, " +
-	"23 % into deciding and recording operations, 8 % into wallets, 5 % into fsync"
+// manyDominates is from a CPU profile of the store's benchmark at 256 callers, 2026-11-27.
+const manyDominates = "a wallet and two entries of its own for each debit. Of the processor time 31 % goes into inserting them (entries 19 %, " +
+	"wallets 10 %), 22 % into deciding and recording operations, 16 % into the commit (4 % fsync), 10 % into looking up keys; for much of the " +
+	"time both processors wait for the disk"
 
 // measureDebits holds the store's batches against itself with batches of one.
 func measureDebits(b *bench) string {
