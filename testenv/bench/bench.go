@@ -101,7 +101,9 @@ func (b *bench) check(err error) {
 	}
 }
 
-// Helper, Cleanup, Failed, Logf, Errorf and Fatalf are those of testing.TB.
+// Name, Helper, Cleanup, Failed, Logf, Errorf and Fatalf are those of testing.TB.
+func (b *bench) Name() string { return "bench" }
+
 func (b *bench) Helper() {}
 
 func (b *bench) Cleanup(f func()) { b.cleanup = append(b.cleanup, f) }

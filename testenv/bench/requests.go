@@ -61,7 +61,7 @@ func (b *bench) tollgatePlugin() testenv.Plugin {
 		Configuration: []byte(`{
   "control_plane": {"cluster": "tollgate", "token_env": "TOLLGATE_GATE_TOKEN", "timeout_ms": 30000},
   "schemes": {"genrex": {"preset": "genrex"}},
-  "routes": [{"prefix": "/", "scheme": "genrex", "cost": 3}]
+  "routes": [{"prefix": "/", "scheme": "genrex", "cost": 3, "mode": "strict"}]
 }`),
 		Env: map[string]string{"TOLLGATE_GATE_TOKEN": "token"},
 	}
