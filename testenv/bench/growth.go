@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	earlyStreams = 10_000
+	earlyStreams = 30_000
 	lateStreams  = 100_000
 	// openStreams is how many are open at once.
 	openStreams = 100
@@ -33,7 +33,7 @@ var holdings = []held{
 // measureGrowth has the empty filter too, to tell the host's growth from that of a filter: linear memory is the filter's own,
 // comes in pages of 64 KiB and is never given back.
 func measureGrowth(b *bench) string {
-	return fmt.Sprintf("%d streams open at once, records dropped (`Host.DropRecords`), after a collection.\n\n", openStreams) +
+	return fmt.Sprintf("%d streams open at once, records dropped (`Host.DropRecords`), after a collection; %d keys in turn.\n\n", openStreams, requestKeys) +
 		growth("empty filter", b.emptyLoad(seeded(vmCount))) + "\n" +
 		growth("tollgate with a callout each", b.tollgateLoad(seeded(vmCount)))
 }
@@ -42,7 +42,7 @@ func growth(filter string, l *load) string {
 	early := l.holdings(earlyStreams)
 	late := l.holdings(lateStreams - earlyStreams)
 	var text strings.Builder
-	fmt.Fprintf(&text, "| %s | after 10,000 | after 100,000 | per stream | goal |\n|---|---|---|---|---|\n", filter)
+	fmt.Fprintf(&text, "| %s | after 30,000 | after 100,000 | per stream | goal |\n|---|---|---|---|---|\n", filter)
 	for i, h := range holdings {
 		perStream := (late[i] - early[i]) / (lateStreams - earlyStreams)
 		fmt.Fprintf(&text, "| %s | %.0f%s | %.0f%s | %.4f | %s |\n",
