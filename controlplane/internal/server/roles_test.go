@@ -194,16 +194,22 @@ func samplesOf(t *testing.T, r route) []sample {
 	return samples
 }
 
+// tenant is a second fixture on the same control plane: another active account, with a key and a pair.
+func (f *fixture) tenant(t *testing.T) *fixture {
+	t.Helper()
+	other := *f
+	other.account = f.MustAccount(t, "active", 1000)
+	other.key, other.project = f.MustKey(t, other.account), f.MustProject(t, other.account, "verified")
+	other.pair = f.MustPair(t, other.project)
+	return &other
+}
+
 // An account's token does everything that it may with what is its account's, and finds nothing of another's: the answer is
 // that for what is not there, nothing has changed, and no list shows it.
 func TestAccountTokensKeepToTheirAccount(t *testing.T) {
 	f := newPairFixture(t)
 	permissions := server.READMEPermissions(t)
-	other := *f
-	other.account = f.MustAccount(t, "active", 1000)
-	other.key, other.project = f.MustKey(t, other.account), f.MustProject(t, other.account, "verified")
-	other.pair = f.MustPair(t, other.project)
-	none := *f
+	other, none := f.tenant(t), *f
 	none.account, none.key.ID, none.project, none.pair.ID = "acct_none", "key_none", "proj_none", "key_none"
 	theirs := []string{other.account, other.key.ID, other.project, other.pair.ID}
 	header := http.Header{"Authorization": {"Bearer " + f.MustAccountToken(t, f.account)}}
@@ -221,7 +227,7 @@ func TestAccountTokensKeepToTheirAccount(t *testing.T) {
 			}
 			before := other.estate(t)
 			if !may(t, permissions, r, "account") {
-				for _, whose := range []*fixture{&own, &other, &none} {
+				for _, whose := range []*fixture{&own, other, &none} {
 					if a := ask(whose, s); a.status != http.StatusForbidden {
 						t.Errorf("%s: got %d %s, want 403", name, a.status, a.body)
 					}
@@ -235,7 +241,7 @@ func TestAccountTokensKeepToTheirAccount(t *testing.T) {
 				continue
 			}
 			checked++
-			got, absent := ask(&other, s), ask(&none, s)
+			got, absent := ask(other, s), ask(&none, s)
 			if other.estate(t) != before {
 				t.Errorf("%s: what is another's has changed", name)
 			}
@@ -246,6 +252,23 @@ func TestAccountTokensKeepToTheirAccount(t *testing.T) {
 	}
 	if checked < 15 {
 		t.Errorf("%d requests name a resource: the test has lost some", checked)
+	}
+}
+
+// Sums, which name nobody, are of what is the account's alone.
+func TestAccountTokensSeeTheirUsageAlone(t *testing.T) {
+	f := newPairFixture(t)
+	f.reportUsage(t, 1)
+	f.tenant(t).reportUsage(t, 2)
+	token := f.MustAccountToken(t, f.account)
+	for _, query := range []string{"", "?account_id={account}"} {
+		got := decode[usagePage](t, f.as(t, token, "GET", "/v1/usage"+query, ""), http.StatusOK).Data
+		if want := f.usage(t, "?account_id={account}").Data; len(got) != 1 || got[0].Requests != 12 || got[0] != want[0] {
+			t.Errorf("%q: got %+v, want %+v", query, got, want)
+		}
+	}
+	if all := f.usage(t, "").Data; all[0].Requests != 36 {
+		t.Errorf("of all accounts: %+v", all)
 	}
 }
 

@@ -438,3 +438,36 @@ func TestIdempotencyTakesAnyKind(t *testing.T) {
 		t.Error("a kind without a name was let through")
 	}
 }
+
+// However long the log is, a page of what one filter asks for is found by an index that has its rows in order.
+func TestActsAreFoundByIndex(t *testing.T) {
+	w := newWorld(t)
+	for column, filter := range map[string]ActFilter{
+		"actor_id": {ActorID: "x"}, "action": {Action: "x"}, "target_id": {TargetID: "x"}, "account_id": {AccountID: "x"}, "id": {},
+	} {
+		where, args := filter.conditions("~")
+		rows, err := w.readers.QueryContext(t.Context(), "EXPLAIN QUERY PLAN SELECT * FROM audit "+where+" ORDER BY id DESC LIMIT 2", args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, detail)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			t.Fatal(err)
+		}
+		want := "(" + column + "=? AND id<?)"
+		if column == "id" {
+			want = "USING PRIMARY KEY (id<?)"
+		}
+		if len(plan) != 1 || !strings.HasPrefix(plan[0], "SEARCH audit USING") || !strings.Contains(plan[0], want) {
+			t.Errorf("%s: %q, want one search by %s", column, plan, want)
+		}
+	}
+}

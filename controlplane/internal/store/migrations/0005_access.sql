@@ -20,6 +20,7 @@ CREATE TABLE audit (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX audit_by_actor ON audit (actor_id, id);
+CREATE INDEX audit_by_action ON audit (action, id);
 CREATE INDEX audit_by_target ON audit (target_id, id);
 CREATE INDEX audit_by_account ON audit (account_id, id);
 
