@@ -18,13 +18,16 @@ type explainInput struct {
 		Scheme  string   `json:"scheme,omitempty" minLength:"1" maxLength:"200" doc:"In place of key_id, with digests: the scheme of the route."`
 		Digests []string `json:"digests,omitempty" minItems:"1" maxItems:"2" pattern:"^[0-9a-f]{64}$" patternDescription:"64 lower-case hexadecimal digits" doc:"SHA-256 of the secret; of a pair, of the publishable half and of the secret half."`
 		Cost    int64    `json:"cost,omitempty" minimum:"0" maximum:"9007199254740991" doc:"The cost of the route, in credits; at 0 no balance is asked for."`
+		Method  string   `json:"method,omitempty" maxLength:"16" pattern:"^[A-Z]+$" patternDescription:"upper-case letters" doc:"Of the request; with path and ip, it matters where the key is restricted."`
+		Path    string   `json:"path,omitempty" maxLength:"256" pattern:"^/" patternDescription:"a path, decoded and without its query" doc:"Of the request, decoded and without its query."`
+		IP      string   `json:"ip,omitempty" format:"ip" doc:"The client's address, as the proxy sees it."`
 	} `nameHint:"ExplainBody"`
 }
 
 // explanation is a decision as the REST API shows it.
 type explanation struct {
 	Decision  string  `json:"decision" enum:"allow,deny"`
-	Verdict   string  `json:"verdict" enum:"granted,unknown_key,key_pair_mismatch,inactive_key,account_not_active,domain_not_verified,insufficient_credits" doc:"What a gate is told."`
+	Verdict   string  `json:"verdict" enum:"granted,unknown_key,key_pair_mismatch,inactive_key,account_not_active,domain_not_verified,key_restricted,insufficient_credits" doc:"What a gate is told."`
 	Answer    *answer `json:"answer,omitempty" doc:"What the client is answered in the scheme's words; absent if the request passes."`
 	Scheme    string  `json:"scheme"`
 	KeyID     *string `json:"key_id" doc:"Null if the key is unknown."`
@@ -42,7 +45,7 @@ type answer struct {
 }
 
 type check struct {
-	Check   string `json:"check" enum:"key,pair,active,account,domain,credits"`
+	Check   string `json:"check" enum:"key,pair,active,account,domain,restriction,credits"`
 	Outcome string `json:"outcome" enum:"passed,failed,not_asked,not_reached" doc:"A decision ends at the first check that fails."`
 	Detail  string `json:"detail"`
 }
@@ -74,7 +77,8 @@ func (s *Server) explain(ctx context.Context, in *explainInput) (*explainOutput,
 	if err := s.explainable(scheme, in); err != nil {
 		return nil, err
 	}
-	e, err := s.store.Explain(ctx, store.Question{KeyID: b.KeyID, Scheme: b.Scheme, Digests: b.Digests, Cost: b.Cost}, requirements(scheme))
+	q := store.Question{KeyID: b.KeyID, Scheme: b.Scheme, Digests: b.Digests, Cost: b.Cost, Method: b.Method, Path: b.Path, Address: b.IP}
+	e, err := s.store.Explain(ctx, q, requirements(scheme))
 	if err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}

@@ -41,15 +41,15 @@ func TestExplain(t *testing.T) {
 		body, decision, verdict, code, outcomes string
 	}{
 		{`{"key_id":"{key}","cost":1}`, "allow", "granted", "",
-			"key passed, pair not_asked, active passed, account passed, domain not_asked, credits passed"},
+			"key passed, pair not_asked, active passed, account passed, domain not_asked, restriction not_asked, credits passed"},
 		{`{"key_id":"{pair}"}`, "allow", "granted", "",
-			"key passed, pair passed, active passed, account passed, domain passed, credits not_asked"},
+			"key passed, pair passed, active passed, account passed, domain passed, restriction not_asked, credits not_asked"},
 		{`{"key_id":"{key}","cost":9007199254740991}`, "deny", "insufficient_credits", "INSUFFICIENT_CREDITS",
-			"key passed, pair not_asked, active passed, account passed, domain not_asked, credits failed"},
+			"key passed, pair not_asked, active passed, account passed, domain not_asked, restriction not_asked, credits failed"},
 		{fmt.Sprintf(`{"scheme":"genrex","digests":["%064d"],"cost":1}`, 1), "deny", "unknown_key", "INVALID_API_KEY",
-			"key failed, pair not_reached, active not_reached, account not_reached, domain not_reached, credits not_reached"},
+			"key failed, pair not_reached, active not_reached, account not_reached, domain not_reached, restriction not_reached, credits not_reached"},
 		{fmt.Sprintf(`{"scheme":"vexrail","digests":[%q,%q]}`, apikey.DigestOf(f.pair.Publishable).Hex(), apikey.DigestOf(f.pair.Secret).Hex()),
-			"allow", "granted", "", "key passed, pair passed, active passed, account passed, domain passed, credits not_asked"},
+			"allow", "granted", "", "key passed, pair passed, active passed, account passed, domain passed, restriction not_asked, credits not_asked"},
 	} {
 		e := f.explain(t, tt.body)
 		code := ""
@@ -80,6 +80,9 @@ func TestExplainRefuses(t *testing.T) {
 		{`{"scheme":"vexrail","digests":["` + digest + `"]}`, 422, "body.digests: expected 2"},
 		{`{"scheme":"genrex","digests":["grx_sk_secret"]}`, 422, "body.digests"},
 		{`{"key_id":"{key}","cost":-1}`, 422, "body.cost"},
+		{`{"key_id":"{key}","ip":"here"}`, 422, "body.ip"},
+		{`{"key_id":"{key}","path":"v1"}`, 422, "body.path"},
+		{`{"key_id":"{key}","method":"get"}`, 422, "body.method"},
 	} {
 		r := send(t, f.ControlPlane, request{"POST", "/v1/explain", f.fill(tt.body), nil})
 		if r.status != tt.status || !strings.Contains(r.body, tt.field) || strings.Contains(r.body, "grx_sk_secret") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/tollgate/tollgate/controlplane/api"
@@ -12,11 +13,14 @@ import (
 
 // Question is a request that a gate could make. Either KeyID names the key, of which the newest secret is taken, or Scheme
 // and Digests say what is presented, in the order of the scheme's formats. Cost is 0 to api.MaxCredits.
+//
+// Method, Path, decoded and without its query, and Address are the request's; they matter where a key is restricted.
 type Question struct {
-	KeyID   string
-	Scheme  string
-	Digests []string
-	Cost    int64
+	KeyID                 string
+	Scheme                string
+	Digests               []string
+	Cost                  int64
+	Method, Path, Address string
 }
 
 // Outcome is what a step of a decision came to.
@@ -32,7 +36,7 @@ const (
 
 // Step is one thing that is asked of a request, in the order in which a gate asks.
 type Step struct {
-	// Check is "key", "pair", "active", "account", "domain" or "credits".
+	// Check is "key", "pair", "active", "account", "domain", "restriction" or "credits".
 	Check   string
 	Outcome Outcome
 	// Detail tells people what was found, empty if the step was not reached.
@@ -81,6 +85,9 @@ func (s *Store) Explain(ctx context.Context, q Question, need Requirements) (Exp
 			return Explanation{}, fmt.Errorf("explain: %w", err)
 		}
 		e.key = key
+	}
+	if e.Verdict == api.Granted && !q.allowedBy(sub.restriction) {
+		e.Verdict = api.KeyRestricted
 	}
 	if e.Verdict == api.Granted && ledger.Credits(q.Cost) > sub.balances.Available {
 		e.Verdict = api.InsufficientCredits
@@ -168,12 +175,33 @@ func (e *explaining) walk(sub *subject, presented string, need Requirements, q Q
 	} else {
 		e.skip("domain", "the scheme asks for no verified domain")
 	}
+	if r := sub.restriction; r == nil {
+		e.skip("restriction", "the key may be used anywhere")
+	} else {
+		e.step("restriction", q.allowedBy(r), "%s, %s", inWords("the key's routes", q.Method+" "+q.Path, r.rules.AllowsRoute(q.Method, q.Path)),
+			inWords("its networks", q.Address, r.rules.AllowsAddress(q.Address)))
+	}
 	if q.Cost == 0 {
 		e.skip("credits", "the request costs nothing")
 		return
 	}
 	e.step("credits", int64(sub.balances.Available) >= q.Cost, "%d available for a cost of %d; gates hold %d more in leases",
 		sub.balances.Available, q.Cost, sub.balances.Reserved)
+}
+
+func (q *Question) allowedBy(r *restriction) bool {
+	return r == nil || r.rules.AllowsRoute(q.Method, q.Path) && r.rules.AllowsAddress(q.Address)
+}
+
+// inWords says whether a set allows something, which may be missing.
+func inWords(set, what string, allowed bool) string {
+	if what = strings.TrimSpace(what); what == "" {
+		what = "what was not told"
+	}
+	if allowed {
+		return set + " allow " + what
+	}
+	return set + " do not allow " + what
 }
 
 // life says whether what was presented works, and why not.

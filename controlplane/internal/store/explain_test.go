@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,12 @@ func TestExplainIsWhatAcquireDoes(t *testing.T) {
 	}
 	w.mustPair(site.ID, "rotated")
 	key := w.mustKey(site.AccountID, "single")
+	held := newKey(site.AccountID, "held")
+	held.Restriction = mustRestriction(t, api.Restriction{
+		Routes: []api.RouteRule{{Prefix: "/v1/", Methods: []string{"POST"}}}, AllowedIPs: []string{"192.0.2.0/24"}})
+	if _, _, err := w.CreateKey(ctx, held, nil); err != nil {
+		t.Fatal(err)
+	}
 	states := []struct {
 		name   string
 		change func() error
@@ -62,13 +69,17 @@ func TestExplainIsWhatAcquireDoes(t *testing.T) {
 			return err
 		}},
 	}
+	// from is where a request comes from: by default one that every restriction here lets pass.
 	presented := []struct {
 		scheme string
 		halves []string
+		from   string
 	}{
-		{"genrex", []string{"single"}}, {"genrex", []string{"absent"}}, {"genrex", []string{"sk_a"}},
-		{"vexrail", []string{"pk_a", "sk_a"}}, {"vexrail", []string{"pk_a", "sk_b"}}, {"vexrail", []string{"pk_b", "sk_b"}},
-		{"vexrail", []string{"pk_expiring", "sk_expiring"}}, {"vexrail", []string{"pk_absent", "sk_a"}}, {"vexrail", []string{"sk_a"}},
+		{"genrex", []string{"held"}, ""}, {"genrex", []string{"held"}, "GET /v1/x 192.0.2.7"}, {"genrex", []string{"held"}, "POST /v2 192.0.2.7"},
+		{"genrex", []string{"held"}, "POST /v1/x 192.0.3.7"},
+		{"genrex", []string{"single"}, ""}, {"genrex", []string{"absent"}, ""}, {"genrex", []string{"sk_a"}, ""},
+		{"vexrail", []string{"pk_a", "sk_a"}, ""}, {"vexrail", []string{"pk_a", "sk_b"}, ""}, {"vexrail", []string{"pk_b", "sk_b"}, ""},
+		{"vexrail", []string{"pk_expiring", "sk_expiring"}, ""}, {"vexrail", []string{"pk_absent", "sk_a"}, ""}, {"vexrail", []string{"sk_a"}, ""},
 	}
 	asked, seen := 0, map[api.Verdict]int{}
 	for _, state := range states {
@@ -76,13 +87,16 @@ func TestExplainIsWhatAcquireDoes(t *testing.T) {
 		for _, p := range presented {
 			for _, cost := range []int64{0, 1, 5, 6} {
 				before := w.mustWallet(site.AccountID)
-				e := w.mustExplain(Question{Scheme: p.scheme, Digests: digestsOf(p.halves...), Cost: cost}, p.scheme)
+				from := strings.Fields(cmp.Or(p.from, "POST /v1/x 192.0.2.7"))
+				q := Question{Scheme: p.scheme, Digests: digestsOf(p.halves...), Cost: cost, Method: from[0], Path: from[1], Address: from[2]}
+				e := w.mustExplain(q, p.scheme)
 				if after := w.mustWallet(site.AccountID); after != before {
 					t.Fatalf("%s: explaining changed %+v to %+v", state.name, before, after)
 				}
 				asked++
 				req := acquireOf("", fmt.Sprintf("boot-1-%d", asked), cost)
-				req.Scheme, req.Digests = p.scheme, digestsOf(p.halves...)
+				req.Scheme, req.Digests = q.Scheme, q.Digests
+				req.Method, req.Path, req.Address = q.Method, q.Path, q.Address
 				reply, err := w.Acquire(ctx, req, needs[p.scheme])
 				must(t, err)
 				if e.Verdict != reply.Verdict {
@@ -107,7 +121,7 @@ func TestExplainIsWhatAcquireDoes(t *testing.T) {
 
 // stepOf is the step that fails for each verdict.
 var stepOf = map[api.Verdict]string{api.Granted: "", api.UnknownKey: "key", api.KeyPairMismatch: "pair", api.InactiveKey: "active",
-	api.AccountNotActive: "account", api.DomainNotVerified: "domain", api.InsufficientCredits: "credits"}
+	api.AccountNotActive: "account", api.DomainNotVerified: "domain", api.KeyRestricted: "restriction", api.InsufficientCredits: "credits"}
 
 // failedStep returns the step that failed, and makes sure that none after it was judged.
 func failedStep(t *testing.T, e Explanation) string {
@@ -121,8 +135,8 @@ func failedStep(t *testing.T, e Explanation) string {
 			failed = step.Check
 		}
 	}
-	if len(e.Steps) != 6 {
-		t.Errorf("%d steps, want 6: %+v", len(e.Steps), e.Steps)
+	if len(e.Steps) != 7 {
+		t.Errorf("%d steps, want 7: %+v", len(e.Steps), e.Steps)
 	}
 	return failed
 }
