@@ -25,6 +25,7 @@ var writes = []struct {
 	{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"k"}`, "name"},
 	{"PATCH", "/v1/keys/{key}", `{"name":"k2","status":"active"}`, "name"},
 	{"POST", "/v1/keys", `{"project_id":"{project}","scheme":"vexrail","name":"k"}`, "name"},
+	{"POST", "/v1/keys/import", `{"keys":[{"digest":"` + strings.Repeat("0a", 32) + `","account_id":"{account}","scheme":"genrex","name":"k"}]}`, ""},
 	{"POST", "/v1/keys/{key}/revoke", `{}`, ""},
 	{"POST", "/v1/keys/{pair}/rotate", `{"overlap_seconds":1,"halves":"both"}`, "halves"},
 	{"POST", "/v1/keys/{pair}/replace", `{}`, ""},

@@ -17,6 +17,9 @@ import (
 // maxAdminBody is the longest body of an admin request, in bytes.
 const maxAdminBody = 1 << 20
 
+// maxImportBody is that of an import, so that its keys have 4 KiB each.
+const maxImportBody = 4 << 20
+
 // readBody reads the whole body of a JSON request, at most limit bytes. Without a Content-Type the body is
 // taken for JSON; an empty body needs none.
 func readBody(c *gin.Context, limit int64) ([]byte, error) {
@@ -81,7 +84,11 @@ func screened(c *gin.Context) error {
 	if v := c.Request.Header.Values(idempotencyKeyHeader); len(v) > 1 || len(v) == 1 && v[0] == "" {
 		return badField(http.StatusBadRequest, codeInvalidRequest, "header."+idempotencyKeyHeader, "expected one value, "+idempotencyKeyForm)
 	}
-	body, err := readBody(c, maxAdminBody)
+	limit := int64(maxAdminBody)
+	if c.FullPath() == importPath {
+		limit = maxImportBody
+	}
+	body, err := readBody(c, limit)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,8 @@ func expiry(at time.Time) (*time.Time, error) {
 	return &at, nil
 }
 
+const futureForm = "expected a time in the future, before the year 10000"
+
 func badExpiry() *Problem {
-	return badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body.expires_at",
-		"expected a time in the future, before the year 10000")
+	return badField(http.StatusUnprocessableEntity, codeInvalidRequest, "body.expires_at", futureForm)
 }

@@ -33,6 +33,7 @@ type Key struct {
 	UpdatedAt      time.Time  `json:"updated_at"`
 	RevokedAt      *time.Time `json:"revoked_at" nullable:"true"`
 	ReplacedBy     *string    `json:"replaced_by" doc:"The key that took over when this one was replaced."`
+	ExternalRef    *string    `json:"external_ref" doc:"An imported key's name where it came from; null for none."`
 	LastUsedAt     *time.Time `json:"last_used_at" nullable:"true" doc:"Roughly when a gate last let a request through, a minute late at most; null for never."`
 
 	Metadata   map[string]string `json:"metadata" nullable:"false" doc:"What its owner notes about the key."`
@@ -60,7 +61,7 @@ func showKey(k store.Key) Key {
 		Environment: string(k.Environment), Prefix: k.Prefix, Last4: k.Last4, PublishableKey: orNull(k.Publishable),
 		Status: string(k.Status), ExpiresAt: utcOrNull(k.ExpiresAt), CreatedAt: k.CreatedAt.UTC(),
 		UpdatedAt: k.UpdatedAt.UTC(), RevokedAt: utcOrNull(k.RevokedAt), ReplacedBy: orNull(k.ReplacedBy),
-		LastUsedAt: utcOrNull(k.LastUsedAt), Metadata: k.Metadata.Entries(), Routes: routes, AllowedIPs: ips,
+		ExternalRef: orNull(k.ExternalRef), LastUsedAt: utcOrNull(k.LastUsedAt), Metadata: k.Metadata.Entries(), Routes: routes, AllowedIPs: ips,
 	}
 }
 
@@ -119,6 +120,7 @@ func (s *Server) registerKeys(a huma.API) {
 		OperationID: "revoke-key", Method: http.MethodPost, Path: "/v1/keys/{id}/revoke", Summary: "Revoke a key for good",
 	}, s.revokeKey)
 	s.registerKeyChanges(a)
+	s.registerKeyImport(a)
 }
 
 func (s *Server) createKey(ctx context.Context, in *createKeyInput) (*newKeyOutput, error) {

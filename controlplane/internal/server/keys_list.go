@@ -18,6 +18,7 @@ type listKeysInput struct {
 	Prefix      string `query:"prefix" maxLength:"200" doc:"Only keys whose prefix or publishable key starts so."`
 	Last4       string `query:"last4" maxLength:"4" doc:"Only keys whose secret ends so."`
 	Name        string `query:"name" maxLength:"200" doc:"Only keys whose name contains this, in whatever case."`
+	ExternalRef string `query:"external_ref" maxLength:"200" doc:"Only imported keys that had this name where they came from."`
 	Metadata    string `query:"metadata" maxLength:"300" doc:"Only keys with this entry in their metadata, as name=value."`
 }
 
@@ -29,6 +30,7 @@ func (in *listKeysInput) filter(all schemes) (store.KeyFilter, error) {
 	f := store.KeyFilter{
 		AccountID: in.AccountID, ProjectID: in.ProjectID, Scheme: in.Scheme, Environment: store.Environment(in.Environment),
 		Status: store.KeyStatus(in.Status), Prefix: in.Prefix, Last4: in.Last4, Name: in.Name,
+		ExternalRef: in.ExternalRef,
 	}
 	if all.secretIn(in.Prefix) {
 		return f, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "query.prefix",

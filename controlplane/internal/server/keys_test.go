@@ -34,6 +34,7 @@ type key struct {
 	Metadata       map[string]string
 	Routes         []rule
 	AllowedIPs     []string `json:"allowed_ips"`
+	ExternalRef    *string  `json:"external_ref"`
 	Secret         *string
 }
 

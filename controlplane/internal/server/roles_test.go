@@ -37,6 +37,7 @@ GET /v1/keys keys.read
 POST /v1/keys keys.write
 GET /v1/keys/{id} keys.read
 PATCH /v1/keys/{id} keys.write
+POST /v1/keys/import keys.import
 POST /v1/keys/{id}/replace keys.write
 POST /v1/keys/{id}/revoke keys.write
 POST /v1/keys/{id}/rotate keys.write

@@ -17,6 +17,7 @@ const (
 	kindToken    = "token"
 	kindBackup   = "backup"
 	kindDatabase = "database"
+	kindImport   = "import"
 )
 
 // act is one row of the audit log, but for who, when and under which request.

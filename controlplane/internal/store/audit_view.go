@@ -116,3 +116,10 @@ type restoreView struct {
 }
 
 func (restoreView) view() {}
+
+// importView says how many keys an account got by an import. Each of them names the import.
+type importView struct {
+	Keys int `json:"keys"`
+}
+
+func (importView) view() {}

@@ -20,6 +20,7 @@ const (
 	prefixToken       = "token_"
 	prefixLease       = "lease_"
 	prefixAct         = "act_"
+	prefixImport      = "import_"
 )
 
 // idEncoding sorts as the bytes it encodes do, which base32's standard alphabet does not: lists are paged by id.

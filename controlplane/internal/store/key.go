@@ -60,6 +60,8 @@ type Key struct {
 	ReplacedBy  string
 	Metadata    Metadata
 	Restriction Restriction
+	// ExternalRef is an imported key's name where it came from.
+	ExternalRef string
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 	// ExpiresAt is when the key stops working; nil for never.
@@ -387,6 +389,7 @@ func keyOf(row queries.Key) Key {
 		Environment: Environment(row.Environment), Prefix: row.Prefix, Last4: row.Last4, Publishable: row.Publishable,
 		Status: KeyStatus(row.Status), ReplacedBy: row.ReplacedBy.String, CreatedAt: fromMicros(row.CreatedUs),
 		UpdatedAt: fromMicros(row.UpdatedUs), ExpiresAt: timeOf(row.ExpiresUs), RevokedAt: timeOf(row.RevokedUs),
-		Metadata: Metadata(row.Metadata), Restriction: Restriction(row.Restriction), LastUsedAt: timeOf(row.LastUsedUs),
+		Metadata: Metadata(row.Metadata), Restriction: Restriction(row.Restriction), ExternalRef: row.ExternalRef,
+		LastUsedAt: timeOf(row.LastUsedUs),
 	}
 }

@@ -34,6 +34,9 @@ const (
 	stmtNewestEntry
 	stmtEntriesOf
 	stmtUsed
+	stmtHalf
+	stmtInsertKey
+	stmtInsertHalf
 	stmtDataVersion
 	stmtClosed
 	numStatements
@@ -102,6 +105,12 @@ var statementSQL = [numStatements]string{
 		FROM page JOIN entries e ON e.seq = page.seq LEFT JOIN credits c ON c.transaction_id = e.transaction_id
 		ORDER BY page.place`,
 	stmtUsed: `UPDATE keys SET last_used_us = ?2 WHERE id = ?1 AND (last_used_us IS NULL OR last_used_us < ?2)`,
+	stmtHalf: `SELECT d.half, k.id, k.account_id, coalesce(k.project_id, ''), k.scheme, k.import_id
+		FROM key_digests d JOIN keys k ON k.id = d.key_id WHERE d.digest = ?`,
+	stmtInsertKey: `INSERT INTO keys (id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status,
+		created_us, updated_us, expires_us, metadata, restriction, external_ref, import_id)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'active', ?10, ?10, ?11, ?12, ?13, ?14, ?15)`,
+	stmtInsertHalf: `INSERT INTO key_digests (digest, key_id, half, created_us) VALUES (?, ?, ?, ?)`,
 }
 
 // entryColumns is how many parameters an entry takes.
