@@ -43,8 +43,8 @@ const (
 )
 
 // acquireDominates is from perf of a control plane under this load with 10,000 accounts, 2026-11-27.
-const acquireDominates = "of the control plane's processor time the store's writer, 32 % (deciding 10 %, inserting entries and wallets 10 %, " +
-	"commit 11 %, of it 4 % fsync), looking up keys 14 %, the messages' strict JSON 9 %, collecting garbage 8 %, and HTTP for most of the rest"
+const acquireDominates = "of the control plane's processor time the store's writer, 40 % (deciding 10 %, inserting entries and wallets 15 %, " +
+	"commit 12 %, of it 4 % fsync), looking up keys 17 %, the messages' strict JSON 3 %, collecting garbage 2 %, and HTTP for most of the rest"
 
 // measureAcquires holds the control plane, over HTTP, against databases that a gate could ask by itself.
 func measureAcquires(b *bench) string {
