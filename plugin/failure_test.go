@@ -36,6 +36,7 @@ func TestControlPlaneFaults(t *testing.T) {
 		{"reset", testenv.Play{Reset: testenv.ResetAfter}, "reset"},
 		{"500", answers(500, ""), "status"},
 		{"401 for a bad gate token", answers(401, ""), "unauthorized"},
+		{"429 for a bad gate token, too often", answers(429, ""), "unauthorized"},
 		{"204", answers(204, ""), "status"},
 		{"empty", answers(200, ""), "body"},
 		{"garbage", answers(200, "\xff\x00 not JSON"), "body"},

@@ -92,7 +92,7 @@ func readBody(numHeaders, bodySize, limit int) ([]byte, calloutFailure) {
 	}
 	switch status(headers) {
 	case "200":
-	case "401", "403":
+	case "401", "403", "429":
 		return nil, calloutUnauthorized
 	case "504":
 		return nil, calloutTimeout

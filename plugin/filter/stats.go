@@ -51,7 +51,7 @@ const (
 	calloutNotSent
 	// calloutReset: no response; the connection failed or was cut.
 	calloutReset
-	// calloutUnauthorized: 401 or 403; the gate token is wrong.
+	// calloutUnauthorized: 401 or 403, or 429 once there were many; the gate token is wrong.
 	calloutUnauthorized
 	// calloutTimeout: no answer in time, which Envoy makes a 504.
 	calloutTimeout
