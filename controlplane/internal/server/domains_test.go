@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
 	"github.com/tollgate/tollgate/controlplane/internal/domain"
 	"github.com/tollgate/tollgate/controlplane/internal/domain/domaintest"
@@ -349,7 +350,14 @@ func TestProofsAreLookedAtAgain(t *testing.T) {
 			t.Errorf("after %d failures: %+v", failures, got.Proof)
 		}
 	}
+	cursor := f.sync(t, `{"gate":"edge-1","boot":"b1","cursor":0,"epoch":1}`).Cursor
+	f.expect(t, "failing", api.InsufficientCredits, "vexrail", pair.Publishable, pair.Secret)
 	got := recheck(27*time.Hour, 1, "lapsed")
+	told := f.sync(t, fmt.Sprintf(`{"gate":"edge-1","boot":"b1","cursor":%d,"epoch":1}`, cursor)).Changes
+	if len(told) != 1 || told[0].Kind != api.ChangeProject || told[0].ID != f.project {
+		t.Errorf("gates are told %+v", told)
+	}
+	f.expect(t, "lapsed", api.DomainNotVerified, "vexrail", pair.Publishable, pair.Secret)
 	if got.Proof != nil || got.VerifiedBy != nil || !strings.Contains(*got.Reason, "nxdomain") {
 		t.Errorf("lapsed: %+v", got)
 	}

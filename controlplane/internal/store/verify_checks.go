@@ -143,6 +143,8 @@ var checks = []check{
 		LEFT JOIN keys k ON k.id = d.key_id WHERE k.id IS NULL`},
 	{"project of an account that does not exist", `SELECT p.id AS project, p.account_id AS account FROM projects p
 		LEFT JOIN accounts a ON a.id = p.account_id WHERE a.id IS NULL`},
+	{"proof of a domain that does not count as verified", `SELECT d.project_id AS project, p.domain_status AS status
+		FROM domain_proofs d LEFT JOIN projects p ON p.id = d.project_id WHERE coalesce(p.domain_status, '') <> 'verified'`},
 }
 
 // leaseEntries asks for the leases, and what their entries add up to, of which the condition holds.

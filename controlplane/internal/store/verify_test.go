@@ -235,6 +235,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 			[]string{"closed account has credits available: account=acct_", "available=1"}},
 		{"key of another account", "UPDATE keys SET account_id = (SELECT account_id FROM wallets WHERE spent = 0) WHERE project_id IS NOT NULL",
 			[]string{"key of a project that is not its account's: key=key_"}},
+		{"domain unverified behind its proof", `INSERT INTO domain_proofs SELECT id, 'dns', '` + tokenA + `', 'dns', 1, 1, 1, 'verified', 0, NULL, 1 FROM projects;
+			UPDATE projects SET domain_status = 'lapsed'`, []string{"proof of a domain that does not count as verified: project=proj_", "status=lapsed"}},
 		{"project lost", "DELETE FROM projects", []string{"key of a project that is not its account's: key=key_", "project=proj_"}},
 		{"key lost", "DELETE FROM keys WHERE project_id IS NOT NULL", []string{"half of a key that does not exist: key=key_", "half=publishable", "operation of a key that does not exist"}},
 		{"secret lost", "DELETE FROM key_digests WHERE half = 'secret' AND not_after_us IS NULL", []string{"key without exactly one newest secret: key=key_", "newest=0"}},
