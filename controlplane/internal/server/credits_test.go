@@ -127,6 +127,8 @@ func TestCloseAccount(t *testing.T) {
 		{"POST", "/v1/projects", `{"account_id":"{account}","name":"n","domain":"b.example"}`},
 		{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n"}`},
 		{"POST", "/v1/keys", `{"project_id":"{project}","scheme":"vexrail","name":"n"}`},
+		{"PATCH", "/v1/projects/{project}", `{"name":"n"}`}, {"POST", "/v1/projects/{project}/domain/attest", `{"reason":"r"}`},
+		{"PATCH", "/v1/keys/{key}", `{"name":"n"}`}, {"POST", "/v1/tokens", `{"name":"n","role":"account","account_id":"{account}"}`},
 		{"POST", "/v1/keys/{key}/rotate", `{}`}, {"POST", "/v1/keys/{pair}/replace", `{}`},
 	} {
 		f.conflict(t, tt.method, tt.path, tt.body, "account_closed")

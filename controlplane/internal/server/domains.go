@@ -150,6 +150,7 @@ func (s *Server) registerDomains(a huma.API) {
 	handle(s, a, writeDomains, huma.Operation{
 		OperationID: "attest-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/attest",
 		Summary: "Vouch for a project's domain: it counts as verified, and is not looked at again",
+		Errors:  []int{http.StatusConflict},
 	}, s.changeDomain("attest domain", s.store.AttestDomain))
 	handle(s, a, writeDomains, huma.Operation{
 		OperationID: "lapse-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/lapse",

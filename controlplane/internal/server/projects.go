@@ -95,6 +95,7 @@ func (s *Server) registerProjects(a huma.API) {
 	}, s.getProject)
 	handle(s, a, writeProjects, huma.Operation{
 		OperationID: "update-project", Method: http.MethodPatch, Path: "/v1/projects/{id}", Summary: "Rename a project or change its domain",
+		Errors: []int{http.StatusConflict},
 	}, s.updateProject)
 }
 

@@ -86,7 +86,7 @@ type revokeTokenInput struct {
 func (s *Server) registerTokens(a huma.API) {
 	handle(s, a, manageTokens, huma.Operation{
 		OperationID: "create-token", Method: http.MethodPost, Path: "/v1/tokens", Summary: "Create a token",
-		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound},
+		DefaultStatus: http.StatusCreated, Errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, s.createToken)
 	handle(s, a, manageTokens, huma.Operation{
 		OperationID: "list-tokens", Method: http.MethodGet, Path: "/v1/tokens", Summary: "List tokens",

@@ -80,8 +80,11 @@ func TestClosedAccountDoesNotChange(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrAccountClosed", name, err)
 		}
 	}
-	if _, err := w.RevokeKey(ctx, key.ID); err != nil {
-		t.Errorf("revoke: %v", err)
+	// What is taken away can be taken away.
+	for name, err := range map[string]error{"revoke": sole(w.RevokeKey(ctx, key.ID)), "lapse": sole(w.LapseDomain(ctx, site.ID, "r", "x"))} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for name, in := range map[string]Closing{
 		"no reason": {WriteOffBalance, "", "x"}, "nobody": {WriteOffBalance, "r", ""}, "unknown choice": {"keep", "r", "x"},

@@ -231,7 +231,7 @@ func (s *Store) Key(ctx context.Context, id string) (Key, error) {
 }
 
 // UpdateKey changes the named fields, all or none; a later expiry, or none, brings an expired key back. It returns
-// ErrNotFound, ErrKeyRevoked for a revoked key, or ErrInvalid for a value out of its bounds.
+// ErrNotFound, ErrKeyRevoked for a revoked key, ErrAccountClosed, or ErrInvalid for a value out of its bounds.
 func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, error) {
 	if err := in.check(); err != nil {
 		return Key{}, fmt.Errorf("update key: %w", err)
@@ -243,6 +243,9 @@ func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, er
 		}
 		if key.Status == KeyRevoked {
 			return Key{}, fmt.Errorf("update key: %w", ErrKeyRevoked)
+		}
+		if err := tx.checkOpen(key.AccountID); err != nil {
+			return Key{}, fmt.Errorf("update key: %w", err)
 		}
 		if err := tx.checkFuture(in.ExpiresAt); err != nil {
 			return Key{}, fmt.Errorf("update key: %w", err)

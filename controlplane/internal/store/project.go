@@ -124,7 +124,7 @@ func (s *Store) Projects(ctx context.Context, filter ProjectFilter, page Page) (
 }
 
 // UpdateProject changes the named fields, all or none. Another domain is unverified and without challenge, whatever the
-// old one was. It returns ErrNotFound.
+// old one was. It returns ErrNotFound or ErrAccountClosed.
 func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) (Project, error) {
 	if err := in.check(); err != nil {
 		return Project{}, fmt.Errorf("update project: %w", err)
@@ -133,6 +133,9 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 		old, err := tx.project(id)
 		if err != nil {
 			return Project{}, err
+		}
+		if err := tx.checkOpen(old.AccountID); err != nil {
+			return Project{}, fmt.Errorf("update project: %w", err)
 		}
 		next := old
 		if in.Name != nil {
@@ -155,7 +158,7 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 }
 
 // AttestDomain records that actor vouches for a project's domain, whatever its state was; it is not looked at again. Reason is 1 to
-// MaxReasonLen bytes, actor 1 to MaxNameLen. It returns ErrNotFound.
+// MaxReasonLen bytes, actor 1 to MaxNameLen. It returns ErrNotFound or ErrAccountClosed.
 func (s *Store) AttestDomain(ctx context.Context, id, reason, actor string) (Project, error) {
 	return s.judgeDomain(ctx, "domain.attest", id, DomainVerified, reason, actor)
 }
@@ -175,6 +178,11 @@ func (s *Store) judgeDomain(ctx context.Context, action, id string, to DomainSta
 		old, err := tx.project(id)
 		if err != nil {
 			return Project{}, err
+		}
+		if to == DomainVerified {
+			if err := tx.checkOpen(old.AccountID); err != nil {
+				return Project{}, fmt.Errorf("set domain to %s: %w", to, err)
+			}
 		}
 		if to == DomainLapsed && old.DomainStatus != DomainVerified {
 			return Project{}, fmt.Errorf("domain from %s to %s: %w", old.DomainStatus, to, ErrInvalidTransition)

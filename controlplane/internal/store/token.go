@@ -96,7 +96,7 @@ func (in *NewToken) check() error {
 
 func (tx *writeTx) createToken(in NewToken) (Token, error) {
 	if in.AccountID != "" {
-		if _, err := tx.account(in.AccountID); err != nil {
+		if err := tx.checkOpen(in.AccountID); err != nil {
 			return Token{}, err
 		}
 	}
