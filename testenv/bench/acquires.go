@@ -114,9 +114,12 @@ func measureKeys(b *bench) string {
 		d.path, took = s.filled(manyAccounts, d.keys)
 		text += fmt.Sprintf("A database with %s of 10,000 accounts was filled in %s.\n", d.name, took.Round(100*time.Millisecond))
 	}
+	var admins []*admin
 	for _, d := range databases {
-		c := b.acquires(b.controlPlane(program, d.path), "keys", "strict", d.keys, 1)
+		cp := b.controlPlane(program, d.path)
+		c := b.acquires(cp, "keys", "strict", d.keys, 1)
 		t.ways = append(t.ways, way{d.name, func() time.Duration { return c.send(each) }, nil})
+		admins = append(admins, b.admin(cp, d.name))
 	}
-	return text + "\n" + t.measure()
+	return text + "\n" + t.measure() + "\n" + b.lists(admins)
 }

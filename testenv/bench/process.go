@@ -78,25 +78,33 @@ func (t *tail) String() string {
 // controlPlane is a process of the control plane.
 type controlPlane struct {
 	gate, token string
-	pid         int
+	// admin is the address of the admin listener, and owner a token for it.
+	admin, owner string
+	pid          int
 }
 
 // controlPlane serves the database at path; nobody else does.
 func (b *bench) controlPlane(program, path string, flags ...string) controlPlane {
-	token, err := exec.Command(program, "token", "create", "--db", path, "--role", "gate", "--name", "bench").Output()
-	b.check(err)
-	cp := controlPlane{token: strings.TrimSpace(string(token))}
+	token := func(role string) string {
+		text, err := exec.Command(program, "token", "create", "--db", path, "--role", role, "--name", "bench").Output()
+		b.check(err)
+		return strings.TrimSpace(string(text))
+	}
+	cp := controlPlane{token: token("gate"), owner: token("owner")}
 	cmd := exec.Command(program, append([]string{"serve", "--db", path, "--listen", "127.0.0.1:0", "--gate-listen", "127.0.0.1:0",
 		"--ops-listen", "127.0.0.1:0"}, flags...)...)
 	b.start(cmd, func(line string) bool {
 		if _, addr, ok := strings.Cut(line, "listener=gate addr="); ok {
 			cp.gate = strings.TrimSpace(addr)
 		}
+		if _, addr, ok := strings.Cut(line, "listener=admin addr="); ok {
+			cp.admin = strings.TrimSpace(addr)
+		}
 		return strings.HasSuffix(line, "msg=ready")
 	})
 	cp.pid = cmd.Process.Pid
-	if cp.gate == "" {
-		b.Fatalf("the control plane has not told where its gate listener is")
+	if cp.gate == "" || cp.admin == "" {
+		b.Fatalf("the control plane has not told where its gate and admin listeners are")
 	}
 	return cp
 }
