@@ -111,20 +111,24 @@ func TestRestrictedAddresses(t *testing.T) {
 // by the VM's own clock.
 func TestRestrictionsWithoutAControlPlane(t *testing.T) {
 	underEveryProfile(t, func(t *testing.T, o testenv.Options) {
-		net := &cut{}
-		g := newLeaseGate(t, controlplanetest.Options{LeaseMaxCredits: 10_000}, o, net.plan, 100_000)
-		g.restrict(t, g.key.ID, map[string]any{"routes": []any{route("path", "/v1/document/create")}, "allowed_ips": []string{"127.0.0.0/8"}})
-		served := g.warm(t)
-		net.off = true
-		for range 40 { // 4 s
-			g.Check(t, at("/v1/document/read", g.document()), keyRestricted)
-			g.Check(t, from("[2001:db8::1]:1", g.document()), keyRestricted)
-			g.Check(t, g.document(), hot)
-			served++
-			g.Advance(100 * time.Millisecond)
+		for name, priced := range map[string]string{"fixed price": `"cost": 3`, "price held": `"cost": 3, "charge_on": "success"`} {
+			t.Run(name, func(t *testing.T) {
+				net := &cut{}
+				g := newLeaseGate(t, controlplanetest.Options{LeaseMaxCredits: 10_000}, o, net.plan, 100_000, `"cost": 3`, priced)
+				g.restrict(t, g.key.ID, map[string]any{"routes": []any{route("path", "/v1/document/create")}, "allowed_ips": []string{"127.0.0.0/8"}})
+				served := g.warm(t)
+				net.off = true
+				for range 40 { // 4 s
+					g.Check(t, at("/v1/document/read", g.document()), keyRestricted)
+					g.Check(t, from("[2001:db8::1]:1", g.document()), keyRestricted)
+					g.Check(t, g.document(), hot)
+					served++
+					g.Advance(100 * time.Millisecond)
+				}
+				net.off = false
+				g.closeBooks(t, 3*served)
+			})
 		}
-		net.off = false
-		g.closeBooks(t, 3*served)
 	})
 }
 

@@ -87,8 +87,7 @@ func (tx *writeTx) indexMetadata(keyID string, old, next Metadata) error {
 		if v, known := before[name]; known && v == value {
 			continue
 		}
-		err := tx.InsertKeyMetadata(tx.ctx, queries.InsertKeyMetadataParams{Name: name, Value: value, KeyID: keyID})
-		if err != nil {
+		if _, err := tx.exec(stmtInsertMetadata, name, value, keyID); err != nil {
 			return fmt.Errorf("index metadata: %w", err)
 		}
 	}

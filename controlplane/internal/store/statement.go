@@ -37,6 +37,7 @@ const (
 	stmtHalf
 	stmtInsertKey
 	stmtInsertHalf
+	stmtInsertMetadata
 	stmtDataVersion
 	stmtClosed
 	numStatements
@@ -110,7 +111,8 @@ var statementSQL = [numStatements]string{
 	stmtInsertKey: `INSERT INTO keys (id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status,
 		created_us, updated_us, expires_us, metadata, restriction, external_ref, import_id)
 		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'active', ?10, ?10, ?11, ?12, ?13, ?14, ?15)`,
-	stmtInsertHalf: `INSERT INTO key_digests (digest, key_id, half, created_us) VALUES (?, ?, ?, ?)`,
+	stmtInsertMetadata: `INSERT INTO key_metadata (name, value, key_id) VALUES (?, ?, ?)`,
+	stmtInsertHalf:     `INSERT INTO key_digests (digest, key_id, half, created_us) VALUES (?, ?, ?, ?)`,
 }
 
 // entryColumns is how many parameters an entry takes.

@@ -24,9 +24,6 @@ VALUES (sqlc.arg(digest), sqlc.arg(key_id), sqlc.arg(half), sqlc.arg(created_us)
 UPDATE key_digests SET not_after_us = sqlc.arg(not_after_us)
 WHERE key_id = sqlc.arg(key_id) AND half = sqlc.arg(half) AND not_after_us IS NULL;
 
--- name: InsertKeyMetadata :exec
-INSERT INTO key_metadata (name, value, key_id) VALUES (sqlc.arg(name), sqlc.arg(value), sqlc.arg(key_id));
-
 -- name: DeleteKeyMetadata :exec
 DELETE FROM key_metadata WHERE name = sqlc.arg(name) AND value = sqlc.arg(value) AND key_id = sqlc.arg(key_id);
 

@@ -111,21 +111,6 @@ func (q *Queries) InsertKey(ctx context.Context, arg InsertKeyParams) error {
 	return err
 }
 
-const insertKeyMetadata = `-- name: InsertKeyMetadata :exec
-INSERT INTO key_metadata (name, value, key_id) VALUES (?1, ?2, ?3)
-`
-
-type InsertKeyMetadataParams struct {
-	Name  string
-	Value string
-	KeyID string
-}
-
-func (q *Queries) InsertKeyMetadata(ctx context.Context, arg InsertKeyMetadataParams) error {
-	_, err := q.db.ExecContext(ctx, insertKeyMetadata, arg.Name, arg.Value, arg.KeyID)
-	return err
-}
-
 const key = `-- name: Key :one
 SELECT id, account_id, project_id, scheme, name, environment, prefix, last4, publishable, status, replaced_by, created_us, updated_us, expires_us, revoked_us, metadata, restriction, external_ref, import_id, last_used_us FROM keys WHERE id = ?1
 `
