@@ -198,6 +198,7 @@ func rowFaults(bad store.BadRows, in []importedRow) []rowFault {
 			{store.ErrAnothers, "expected a key that is nobody else's, nor known under another scheme"},
 			{store.ErrNotFound, "expected the id of an owner that there is"},
 			{store.ErrAccountNotActive, "expected a project whose account is active"},
+			{store.ErrAccountClosed, "expected an owner that is not closed"},
 			{store.ErrDomainNotVerified, "expected a project whose domain is verified"},
 			{store.ErrInvalid, futureForm},
 		} {

@@ -51,7 +51,7 @@ var ErrRepeated = errors.New("the key is repeated")
 // ImportKeys records 1 to MaxImport keys that were made elsewhere, all or none, and returns what became of each, in their
 // order. A key that its owner has already, in the same scheme, is left as it is. What CreateKey asks of the owner it asks,
 // too. Replayed is true if an earlier call under idem did it. It returns BadRows if anything is wrong with a key:
-// ErrNotFound for an unknown owner, ErrAccountNotActive, ErrDomainNotVerified, ErrInvalid, ErrAnothers, ErrRepeated.
+// ErrNotFound for an unknown owner, ErrAccountNotActive, ErrAccountClosed, ErrDomainNotVerified, ErrInvalid, ErrAnothers, ErrRepeated.
 func (s *Store) ImportKeys(ctx context.Context, in []ImportKey, idem *Idempotency) (keys []ImportedKey, replayed bool, err error) {
 	if err := checkImport(in, idem); err != nil {
 		return nil, false, err
@@ -226,7 +226,8 @@ func (m *importer) lookAt(i int, seen map[apikey.Digest]bool) (field string, err
 }
 
 func isRefusal(err error) bool {
-	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrAccountNotActive) || errors.Is(err, ErrDomainNotVerified)
+	return errors.Is(err, ErrNotFound) || errors.Is(err, ErrAccountNotActive) || errors.Is(err, ErrAccountClosed) ||
+		errors.Is(err, ErrDomainNotVerified)
 }
 
 // owner finds who a key is to belong to, once for each.
@@ -242,7 +243,7 @@ func (m *importer) owner(in *ImportKey) owner {
 	case in.ProjectID != "":
 		o.account, o.err = m.tx.pairOwner(in.ProjectID, in.RequireDomain)
 	default:
-		_, o.err = m.tx.account(in.AccountID)
+		o.err = m.tx.checkOpen(in.AccountID)
 		o.account = in.AccountID
 	}
 	m.owners[name] = o

@@ -85,6 +85,10 @@ func TestImportNamesEveryBadRow(t *testing.T) {
 	account, other, site := w.mustAccount(AccountActive), w.mustAccount(AccountActive), w.mustSite()
 	pending := w.mustProject(w.mustAccount(AccountPending).ID)
 	unverified := w.mustProject(account.ID)
+	closed := w.mustSite()
+	if _, _, err := w.CloseAccount(t.Context(), closed.AccountID, closing(RefuseBalance), nil); err != nil {
+		t.Fatal(err)
+	}
 	w.mustKey(other.ID, "of another")
 	w.mustPair(site.ID, "1")
 	w.mustPair(site.ID, "2")
@@ -101,6 +105,8 @@ func TestImportNamesEveryBadRow(t *testing.T) {
 		{importPair("proj_none", "a"), "project_id", ErrNotFound},
 		{importPair(pending.ID, "b"), "project_id", ErrAccountNotActive},
 		{importPair(unverified.ID, "c"), "project_id", ErrDomainNotVerified},
+		{importKey(closed.AccountID, "d"), "account_id", ErrAccountClosed},
+		{importPair(closed.ID, "d"), "project_id", ErrAccountClosed},
 		{importKey(account.ID, "good"), "secret", ErrRepeated},
 		{change(importKey(account.ID, "late"), func(k *ImportKey) { k.ExpiresAt = ptr(w.clock.Now()) }), "expires_at", ErrInvalid},
 		{change(importPair(site.ID, "1"), func(k *ImportKey) { k.Publishable, k.PublishableDigest = "pk_2", apikey.DigestOf("pk_2") }), "publishable_key", ErrAnothers},
