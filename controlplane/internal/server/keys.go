@@ -112,7 +112,7 @@ func (s *Server) registerKeys(a huma.API) {
 	handle(s, a, readKeys, huma.Operation{
 		OperationID: "get-key", Method: http.MethodGet, Path: "/v1/keys/{id}", Summary: "Show a key",
 	}, s.getKey)
-	handle(s, a, writeKeys, huma.Operation{
+	handle(s, a, updateKeys, huma.Operation{
 		OperationID: "update-key", Method: http.MethodPatch, Path: "/v1/keys/{id}", Summary: "Rename, disable or enable a key, or change its environment, end or metadata",
 		Errors: []int{http.StatusConflict},
 	}, s.updateKey)

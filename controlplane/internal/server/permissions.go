@@ -28,7 +28,9 @@ const (
 	writeDomains permission = "domains.write"
 	readKeys     permission = "keys.read"
 	writeKeys    permission = "keys.write"
-	importKeys   permission = "keys.import"
+	// updateKeys is for what an admin says of a key, its restriction among it: its owner cannot take it back.
+	updateKeys permission = "keys.update"
+	importKeys permission = "keys.import"
 	// explainKeys is for what a gate would decide about a key.
 	explainKeys permission = "keys.explain"
 	// readCredits is for balances, entries and statements.
@@ -53,6 +55,7 @@ var grants = map[permission][]store.Role{
 	writeProjects: {store.RoleOwner, store.RoleOperator},
 	writeDomains:  {store.RoleOwner, store.RoleOperator},
 	readKeys:      {store.RoleOwner, store.RoleOperator, store.RoleViewer, store.RoleAccount},
+	updateKeys:    {store.RoleOwner, store.RoleOperator},
 	writeKeys:     {store.RoleOwner, store.RoleOperator, store.RoleAccount},
 	importKeys:    {store.RoleOwner, store.RoleOperator},
 	explainKeys:   {store.RoleOwner, store.RoleOperator, store.RoleViewer},

@@ -36,7 +36,7 @@ POST /v1/explain keys.explain
 GET /v1/keys keys.read
 POST /v1/keys keys.write
 GET /v1/keys/{id} keys.read
-PATCH /v1/keys/{id} keys.write
+PATCH /v1/keys/{id} keys.update
 POST /v1/keys/import keys.import
 POST /v1/keys/{id}/replace keys.write
 POST /v1/keys/{id}/revoke keys.write
