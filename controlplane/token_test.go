@@ -41,7 +41,7 @@ func TestTokenCreateForAnAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
-	account, err := st.CreateAccount(t.Context(), store.NewAccount{Name: "Ada", Status: store.AccountActive})
+	account, _, err := st.CreateAccount(t.Context(), store.NewAccount{Name: "Ada", Status: store.AccountActive}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,21 @@ type account struct {
 	CloseReason string     `json:"close_reason,omitempty" doc:"Why it was closed, as the admin who did it put it."`
 }
 
-type accountOutput struct{ Body account }
+type accountOutput struct {
+	ETag string `header:"ETag" doc:"The account's state, for If-Match."`
+	Body account
+}
+
+func newAccountOutput(a store.Account) *accountOutput {
+	return &accountOutput{ETag: etag(a.Tag()), Body: showAccount(a)}
+}
+
+// accountOnceOutput is the reply of what an idempotency key makes repeatable.
+type accountOnceOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
+	ETag     string `header:"ETag" doc:"The account's state, for If-Match."`
+	Body     account
+}
 
 func showAccount(a store.Account) account {
 	out := account{
@@ -47,10 +61,14 @@ type createAccountBody struct {
 	Status string `json:"status,omitempty" enum:"pending,active" default:"pending"`
 }
 
-type createAccountInput struct{ Body createAccountBody }
+type createAccountInput struct {
+	IdempotencyInput
+	Body createAccountBody
+}
 
 type updateAccountInput struct {
 	AccountID
+	IfMatchInput
 	Body struct {
 		Name   *string `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
 		Status *string `json:"status,omitempty" enum:"pending,active,disabled"`
@@ -80,15 +98,21 @@ func (s *Server) registerAccounts(a huma.API) {
 	}, s.closeAccount)
 }
 
-func (s *Server) createAccount(ctx context.Context, in *createAccountInput) (*accountOutput, error) {
+func (s *Server) createAccount(ctx context.Context, in *createAccountInput) (*accountOnceOutput, error) {
 	if err := fits("body.name", in.Body.Name, store.MaxNameLen); err != nil {
 		return nil, err
 	}
-	a, err := s.store.CreateAccount(ctx, store.NewAccount{Name: in.Body.Name, Status: store.AccountStatus(in.Body.Status)})
+	idem, err := in.idempotent(ctx, "POST /v1/accounts", in.Body)
+	if err != nil {
+		return nil, err
+	}
+	a, replayed, err := s.store.CreateAccount(ctx, store.NewAccount{
+		Name: in.Body.Name, Status: store.AccountStatus(in.Body.Status),
+	}, idem)
 	if err != nil {
 		return nil, fmt.Errorf("create account: %w", err)
 	}
-	return &accountOutput{Body: showAccount(a)}, nil
+	return &accountOnceOutput{Replayed: replay(replayed), ETag: etag(a.Tag()), Body: showAccount(a)}, nil
 }
 
 func (s *Server) listAccounts(ctx context.Context, in *struct{ PageQuery }) (*listOutput[account], error) {
@@ -108,7 +132,7 @@ func (s *Server) getAccount(ctx context.Context, in *AccountID) (*accountOutput,
 	if err != nil {
 		return nil, fmt.Errorf("show account: %w", err)
 	}
-	return &accountOutput{Body: showAccount(a)}, nil
+	return newAccountOutput(a), nil
 }
 
 func (s *Server) updateAccount(ctx context.Context, in *updateAccountInput) (*accountOutput, error) {
@@ -130,11 +154,12 @@ func (s *Server) updateAccount(ctx context.Context, in *updateAccountInput) (*ac
 	if err != nil {
 		return nil, fmt.Errorf("update account: %w", err)
 	}
-	return &accountOutput{Body: showAccount(a)}, nil
+	return newAccountOutput(a), nil
 }
 
 type closeAccountInput struct {
 	AccountID
+	IfMatchInput
 	IdempotencyInput
 	Body closeAccountBody
 }
@@ -144,12 +169,7 @@ type closeAccountBody struct {
 	Reason  string `json:"reason" minLength:"1" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
 }
 
-type closeAccountOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
-	Body     account
-}
-
-func (s *Server) closeAccount(ctx context.Context, in *closeAccountInput) (*closeAccountOutput, error) {
+func (s *Server) closeAccount(ctx context.Context, in *closeAccountInput) (*accountOnceOutput, error) {
 	if err := fits("body.reason", in.Body.Reason, store.MaxReasonLen); err != nil {
 		return nil, err
 	}
@@ -163,7 +183,7 @@ func (s *Server) closeAccount(ctx context.Context, in *closeAccountInput) (*clos
 	if err != nil {
 		return nil, fmt.Errorf("close account: %w", err)
 	}
-	return &closeAccountOutput{Replayed: replay(replayed), Body: showAccount(a)}, nil
+	return &accountOnceOutput{Replayed: replay(replayed), ETag: etag(a.Tag()), Body: showAccount(a)}, nil
 }
 
 // fits checks the length of text in bytes, which the store bounds and a schema cannot express.

@@ -232,8 +232,19 @@ func handle[I, O any](s *Server, a huma.API, may permission, op huma.Operation, 
 	if op.Method != http.MethodGet {
 		op.Errors = append(op.Errors, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
+	if _, ok := any(new(I)).(conditional); ok {
+		op.Errors = append(op.Errors, http.StatusPreconditionFailed)
+	}
+	if _, ok := any(new(I)).(repeatable); ok {
+		op.Errors = append(op.Errors, http.StatusConflict)
+	}
 	huma.Register(a, op, func(ctx context.Context, in *I) (*O, error) {
+		ctx, flight := s.flights.follow(ctx)
+		defer flight.end()
 		err := s.confine(ctx, in)
+		if c, ok := any(in).(conditional); ok && err == nil {
+			ctx, err = c.condition(ctx)
+		}
 		var out *O
 		if err == nil {
 			out, err = do(ctx, in)

@@ -84,6 +84,14 @@ func screened(c *gin.Context) error {
 	if v := c.Request.Header.Values(idempotencyKeyHeader); len(v) > 1 || len(v) == 1 && v[0] == "" {
 		return badField(http.StatusBadRequest, codeInvalidRequest, "header."+idempotencyKeyHeader, "expected one value, "+idempotencyKeyForm)
 	}
+	if v := c.Request.Header.Values(ifMatchHeader); len(v) > 0 {
+		// Lines of a list are one list; huma would read the first.
+		list := strings.Join(v, ",")
+		if strings.Trim(list, " \t,") == "" {
+			return badField(http.StatusBadRequest, codeInvalidRequest, "header."+ifMatchHeader, "expected "+ifMatchForm)
+		}
+		c.Request.Header.Set(ifMatchHeader, list)
+	}
 	limit := int64(maxAdminBody)
 	if c.FullPath() == importPath {
 		limit = maxImportBody

@@ -229,6 +229,6 @@ func (s *Server) changeDomain(
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		return &projectOutput{Body: showProject(p)}, nil
+		return newProjectOutput(p), nil
 	}
 }

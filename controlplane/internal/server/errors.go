@@ -24,6 +24,7 @@ var (
 	errMediaType    = errors.New("not JSON")
 	errBodyTimeout  = errors.New("body not received in time")
 	errBodyBroken   = errors.New("body not received whole")
+	errInFlight     = errors.New("this request is being answered already")
 	// errSchemeUnusable means that a key exists whose scheme can make no secret for it.
 	errSchemeUnusable = errors.New("no secret can be made in the key's scheme")
 )
@@ -59,6 +60,10 @@ var refusals = []struct {
 		"the key's scheme is not configured any more, has become another type, or is too short to make secrets in"},
 	{store.ErrIdempotencyMismatch, http.StatusUnprocessableEntity, codeIdempotencyKeyReused,
 		"header.Idempotency-Key: was used before for another request"},
+	{errInFlight, http.StatusConflict, codeIdempotencyInFlight,
+		"header.Idempotency-Key: the first request under it is not answered yet; see the Retry-After header"},
+	{store.ErrStale, http.StatusPreconditionFailed, codePreconditionFailed,
+		"header.If-Match: the resource has another ETag: it was changed since it was read"},
 	{store.ErrOpIDReused, http.StatusConflict, codeConflict, "op_id: was used before for another request"},
 	{store.ErrInvalid, http.StatusUnprocessableEntity, codeInvalidRequest, "a value is out of its range"},
 	{errNoBackups, http.StatusConflict, codeConflict, "the server was started without --backup-dir"},
@@ -91,6 +96,9 @@ func (s *Server) problemOf(ctx context.Context, err error) *Problem {
 		if errors.Is(err, r.err) {
 			p = newProblem(r.status, r.code, r.detail)
 			p.RequestID = id
+			if errors.Is(err, errInFlight) {
+				p.headers = http.Header{"Retry-After": {"1"}}
+			}
 			return p
 		}
 	}

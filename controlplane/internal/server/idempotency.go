@@ -19,8 +19,13 @@ type IdempotencyInput struct {
 	Key string `header:"Idempotency-Key" maxLength:"200" pattern:"^[!-~]+$" patternDescription:"visible ASCII characters" doc:"Repeating a request under the same key does it once and answers as the first time."`
 }
 
+// repeatable is the input of an operation that may be repeated safely.
+type repeatable interface {
+	idempotent(ctx context.Context, operation string, body any) (*store.Idempotency, error)
+}
+
 // idempotent binds the request to the caller's idempotency key, or returns nil without one. Two bodies that
-// mean the same make the same request.
+// mean the same make the same request. While another request under the key is being answered it returns an error.
 func (in *IdempotencyInput) idempotent(ctx context.Context, operation string, body any) (*store.Idempotency, error) {
 	if in.Key == "" {
 		return nil, nil
@@ -29,7 +34,13 @@ func (in *IdempotencyInput) idempotent(ctx context.Context, operation string, bo
 	if err != nil {
 		return nil, fmt.Errorf("hash request: %w", err)
 	}
-	return &store.Idempotency{Caller: callerOf(ctx).ID, Key: in.Key, RequestHash: sha256.Sum256(meaning)}, nil
+	idem := &store.Idempotency{Caller: callerOf(ctx).ID, Key: in.Key, RequestHash: sha256.Sum256(meaning)}
+	if f, ok := ctx.Value(flightKey).(*flight); ok {
+		if err := f.begin(idem); err != nil {
+			return nil, err
+		}
+	}
+	return idem, nil
 }
 
 // replay is the value of the Idempotency-Replayed header, which is sent only when it is "true".

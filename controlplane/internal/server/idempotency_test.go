@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -67,49 +69,68 @@ func TestKeyCreationIsReplayedWithoutItsSecret(t *testing.T) {
 	}
 }
 
-// Many clients that send one request at once get one effect, and one of them the secret.
+// Many clients that send one request at once get one effect: one of them is answered by it, secret and all, and every other
+// as by a repetition, or that it has to wait. Whoever asks again then is answered as by a repetition.
 func TestIdempotencyUnderRace(t *testing.T) {
-	f := newFixture(t)
-	const clients = 16
-	race := func(r request) []answer {
-		answers := make([]answer, clients)
-		var wg sync.WaitGroup
-		for i := range answers {
-			req := newRequest(t, f.AdminURL, r)
-			req.Header.Set("Authorization", "Bearer "+f.AdminToken)
-			wg.Go(func() { answers[i] = exchange(t, req) })
-		}
-		wg.Wait()
-		return answers
-	}
-	credits := race(request{"POST", f.fill("/v1/accounts/{account}/credits"), `{"amount":7}`, keyed("c")})
-	for _, a := range credits {
-		if a.status != 201 || a.body != credits[0].body {
-			t.Errorf("got %d %s, want 201 %s", a.status, a.body, credits[0].body)
-		}
-	}
-	if w := f.MustWallet(t, f.account); w.Granted != 1007 {
-		t.Errorf("granted %d, want 1007", w.Granted)
-	}
-	for _, tt := range []struct {
-		request
-		status int
-	}{
-		{request{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n"}`, keyed("k")}, 201},
-		{request{"POST", "/v1/keys/{key}/rotate", `{}`, keyed("r")}, 200},
-		{request{"POST", "/v1/keys/{key}/replace", `{}`, keyed("p")}, 201},
-	} {
-		tt.path, tt.body = f.fill(tt.path), f.fill(tt.body)
-		secrets, ids := 0, map[string]bool{}
-		for _, a := range race(tt.request) {
-			k := decode[key](t, a, tt.status)
-			ids[k.ID] = true
-			if k.Secret != nil {
-				secrets++
+	f := newPairFixture(t)
+	checked := 0
+	for _, r := range routesOf(document(t, f.ControlPlane).doc) {
+		if !r.takes("Idempotency-Key") {
+			if r.operation.Responses.Status(http.StatusCreated) != nil && !repeatedFreely[r.path] {
+				t.Errorf("%s %s makes something and does not take Idempotency-Key", r.method, r.path)
 			}
+			continue
 		}
-		if secrets != 1 || len(ids) != 1 {
-			t.Errorf("%s: %d secrets and %d ids, want one of each", tt.path, secrets, len(ids))
+		for i, s := range samplesOf(t, r) {
+			own := f.tenant(t)
+			// So that there is something to refund.
+			acquireOK(t, own, gateMessage(own.key.Secret, fmt.Sprintf("race-%d", checked), 10))
+			f.raced(t, request{s.method, own.fill(s.path), own.fill(s.body), keyed(fmt.Sprintf("%s-%s-%d", r.method, r.operation.OperationID, i))})
+			checked++
 		}
+	}
+	if checked < 11 {
+		t.Errorf("%d operations: the test has lost some", checked)
 	}
 }
+
+// repeatedFreely are the operations that do what they are asked for as often as they are asked: a second challenge takes the
+// place of the first, and a second backup is one more.
+var repeatedFreely = map[string]bool{"/v1/projects/{id}/domain": true, "/v1/backups": true}
+
+func (f *fixture) raced(t *testing.T, r request) {
+	t.Helper()
+	const clients = 12
+	answers := make([]answer, clients)
+	var wg sync.WaitGroup
+	for i := range answers {
+		req := newRequest(t, f.AdminURL, r)
+		req.Header.Set("Authorization", "Bearer "+f.AdminToken)
+		wg.Go(func() { answers[i] = exchange(t, req) })
+	}
+	wg.Wait()
+	last := send(t, f.ControlPlane, r)
+	if last.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%s: after all got %d %s", r.path, last.status, last.body)
+	}
+	done := 0
+	for _, a := range answers {
+		switch {
+		case a.status == http.StatusConflict && wholeProblem(t, a).Code == "idempotency_key_in_flight" && a.header.Get("Retry-After") != "":
+		case a.status != last.status:
+			t.Errorf("%s: got %d %s, want %d", r.path, a.status, a.body, last.status)
+		case a.header.Get("Idempotency-Replayed") == "":
+			if done++; hidden.ReplaceAllString(a.body, `"secret":null`) != last.body {
+				t.Errorf("%s: done %s\nreplayed %s", r.path, a.body, last.body)
+			}
+		case a.body != last.body:
+			t.Errorf("%s: replayed as %s and as %s", r.path, a.body, last.body)
+		}
+	}
+	if done != 1 {
+		t.Errorf("%s: done %d times", r.path, done)
+	}
+}
+
+// hidden is what only the answer that made a secret shows.
+var hidden = regexp.MustCompile(`"secret":"[^"]+"`)

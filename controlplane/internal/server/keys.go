@@ -41,7 +41,12 @@ type Key struct {
 	AllowedIPs []string          `json:"allowed_ips" nullable:"false" doc:"The only networks that the key may be used from; none: all."`
 }
 
-type keyOutput struct{ Body Key }
+type keyOutput struct {
+	ETag string `header:"ETag" doc:"The key's state, for If-Match; when it was last used is no part of it."`
+	Body Key
+}
+
+func showOneKey(k store.Key) *keyOutput { return &keyOutput{ETag: etag(k.Tag()), Body: showKey(k)} }
 
 // newKey is the reply of creation and rotation, which alone with that of replacement holds a secret.
 type newKey struct {
@@ -51,6 +56,7 @@ type newKey struct {
 
 type newKeyOutput struct {
 	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
+	ETag     string `header:"ETag" doc:"The key's state, for If-Match; when it was last used is no part of it."`
 	Body     newKey
 }
 
@@ -97,6 +103,7 @@ type createKeyInput struct {
 
 type revokeKeyInput struct {
 	KeyID
+	IfMatchInput
 	// Body takes no field; that it is declared makes huma refuse one.
 	Body *struct{} `nameHint:"RevokeKeyBody"`
 }
@@ -151,7 +158,7 @@ func (s *Server) createKey(ctx context.Context, in *createKeyInput) (*newKeyOutp
 	if err != nil {
 		return nil, fmt.Errorf("create key: %w", err)
 	}
-	return &newKeyOutput{Replayed: replay(replayed), Body: newKey{Key: showKey(k), Secret: shownOnce(secret, replayed)}}, nil
+	return &newKeyOutput{Replayed: replay(replayed), ETag: etag(k.Tag()), Body: newKey{Key: showKey(k), Secret: shownOnce(secret, replayed)}}, nil
 }
 
 // checkNewKey finds what no schema can tell of, puts the times that mean the same into the same form, and returns
@@ -267,7 +274,7 @@ func (s *Server) getKey(ctx context.Context, in *KeyID) (*keyOutput, error) {
 	if err != nil {
 		return nil, fmt.Errorf("show key: %w", err)
 	}
-	return &keyOutput{Body: showKey(k)}, nil
+	return showOneKey(k), nil
 }
 
 func (s *Server) revokeKey(ctx context.Context, in *revokeKeyInput) (*keyOutput, error) {
@@ -275,5 +282,5 @@ func (s *Server) revokeKey(ctx context.Context, in *revokeKeyInput) (*keyOutput,
 	if err != nil {
 		return nil, fmt.Errorf("revoke key: %w", err)
 	}
-	return &keyOutput{Body: showKey(k)}, nil
+	return showOneKey(k), nil
 }

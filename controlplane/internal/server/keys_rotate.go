@@ -26,12 +26,14 @@ type rotateKeyBody struct {
 
 type rotateKeyInput struct {
 	KeyID
+	IfMatchInput
 	IdempotencyInput
 	Body rotateKeyBody
 }
 
 type replaceKeyInput struct {
 	KeyID
+	IfMatchInput
 	IdempotencyInput
 	// Body takes no field; that it is declared makes huma refuse one.
 	Body *struct{} `nameHint:"ReplaceKeyBody"`
@@ -46,6 +48,7 @@ type replacingKey struct {
 
 type replaceKeyOutput struct {
 	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
+	ETag     string `header:"ETag" doc:"The new key's state, for If-Match; when it was last used is no part of it."`
 	Body     replacingKey
 }
 
@@ -89,7 +92,7 @@ func (s *Server) rotateKey(ctx context.Context, in *rotateKeyInput) (*newKeyOutp
 	if err != nil {
 		return nil, fmt.Errorf("rotate key: %w", err)
 	}
-	return &newKeyOutput{Replayed: replay(replayed), Body: newKey{Key: showKey(k), Secret: shownOnce(secret, replayed)}}, nil
+	return &newKeyOutput{Replayed: replay(replayed), ETag: etag(k.Tag()), Body: newKey{Key: showKey(k), Secret: shownOnce(secret, replayed)}}, nil
 }
 
 func (s *Server) replaceKey(ctx context.Context, in *replaceKeyInput) (*replaceKeyOutput, error) {
@@ -116,7 +119,7 @@ func (s *Server) replaceKey(ctx context.Context, in *replaceKeyInput) (*replaceK
 	if err != nil {
 		return nil, fmt.Errorf("replace key: %w", err)
 	}
-	return &replaceKeyOutput{Replayed: replay(replayed), Body: replacingKey{
+	return &replaceKeyOutput{Replayed: replay(replayed), ETag: etag(k.Tag()), Body: replacingKey{
 		Key: showKey(k), Secret: shownOnce(secret, replayed), Replaces: in.ID,
 	}}, nil
 }

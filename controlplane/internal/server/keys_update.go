@@ -12,6 +12,7 @@ import (
 
 type updateKeyInput struct {
 	KeyID
+	IfMatchInput
 	Body struct {
 		Name        *string          `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
 		Status      *string          `json:"status,omitempty" enum:"active,inactive"`
@@ -38,7 +39,7 @@ func (s *Server) updateKey(ctx context.Context, in *updateKeyInput) (*keyOutput,
 	case err != nil:
 		return nil, fmt.Errorf("update key: %w", err)
 	}
-	return &keyOutput{Body: showKey(k)}, nil
+	return showOneKey(k), nil
 }
 
 // update is the change that the body asks for. It finds what no schema can tell of.

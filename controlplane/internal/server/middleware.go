@@ -21,6 +21,7 @@ const (
 	requestIDKey contextKey = iota
 	callerKey
 	csvKey
+	flightKey
 )
 
 func requestID(ctx context.Context) string {

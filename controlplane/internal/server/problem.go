@@ -30,6 +30,8 @@ const (
 	codeDomainNotVerified    Code = "domain_not_verified"
 	codeSchemeUnusable       Code = "scheme_unusable"
 	codeIdempotencyKeyReused Code = "idempotency_key_reused"
+	codeIdempotencyInFlight  Code = "idempotency_key_in_flight"
+	codePreconditionFailed   Code = "precondition_failed"
 	codeLastOwner            Code = "last_owner"
 	codeBalanceLimit         Code = "balance_limit"
 	codeInsufficientCredits  Code = "insufficient_credits"

@@ -27,7 +27,21 @@ type project struct {
 	UpdatedAt       time.Time  `json:"updated_at"`
 }
 
-type projectOutput struct{ Body project }
+type projectOutput struct {
+	ETag string `header:"ETag" doc:"The project's state, for If-Match."`
+	Body project
+}
+
+func newProjectOutput(p store.Project) *projectOutput {
+	return &projectOutput{ETag: etag(p.Tag()), Body: showProject(p)}
+}
+
+// projectOnceOutput is the reply of what an idempotency key makes repeatable.
+type projectOnceOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
+	ETag     string `header:"ETag" doc:"The project's state, for If-Match."`
+	Body     project
+}
 
 func showProject(p store.Project) project {
 	return project{
@@ -60,6 +74,7 @@ type ProjectID struct {
 }
 
 type createProjectInput struct {
+	IdempotencyInput
 	Body struct {
 		AccountID string `json:"account_id" minLength:"1" maxLength:"200"`
 		Name      string `json:"name" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
@@ -69,6 +84,7 @@ type createProjectInput struct {
 
 type updateProjectInput struct {
 	ProjectID
+	IfMatchInput
 	Body struct {
 		Name   *string `json:"name,omitempty" minLength:"1" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters"`
 		Domain *string `json:"domain,omitempty" doc:"Another domain has to be verified anew."`
@@ -77,6 +93,7 @@ type updateProjectInput struct {
 
 type domainStatusInput struct {
 	ProjectID
+	IfMatchInput
 	Body struct {
 		Reason string `json:"reason" minLength:"1" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"no control characters" doc:"Kept with the status, beside who set it."`
 	} `nameHint:"DomainStatusBody"`
@@ -99,7 +116,7 @@ func (s *Server) registerProjects(a huma.API) {
 	}, s.updateProject)
 }
 
-func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*projectOutput, error) {
+func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*projectOnceOutput, error) {
 	if err := fits("body.name", in.Body.Name, store.MaxNameLen); err != nil {
 		return nil, err
 	}
@@ -107,14 +124,20 @@ func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*pr
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.store.CreateProject(ctx, store.NewProject{AccountID: in.Body.AccountID, Name: in.Body.Name, Domain: domain})
+	idem, err := in.idempotent(ctx, "POST /v1/projects", in.Body)
+	if err != nil {
+		return nil, err
+	}
+	p, replayed, err := s.store.CreateProject(ctx, store.NewProject{
+		AccountID: in.Body.AccountID, Name: in.Body.Name, Domain: domain,
+	}, idem)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, unknownAccount()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create project: %w", err)
 	}
-	return &projectOutput{Body: showProject(p)}, nil
+	return &projectOnceOutput{Replayed: replay(replayed), ETag: etag(p.Tag()), Body: showProject(p)}, nil
 }
 
 type listProjectsInput struct {
@@ -143,7 +166,7 @@ func (s *Server) getProject(ctx context.Context, in *ProjectID) (*projectOutput,
 	if err != nil {
 		return nil, fmt.Errorf("show project: %w", err)
 	}
-	return &projectOutput{Body: showProject(p)}, nil
+	return newProjectOutput(p), nil
 }
 
 func (s *Server) updateProject(ctx context.Context, in *updateProjectInput) (*projectOutput, error) {
@@ -168,5 +191,5 @@ func (s *Server) updateProject(ctx context.Context, in *updateProjectInput) (*pr
 	if err != nil {
 		return nil, fmt.Errorf("update project: %w", err)
 	}
-	return &projectOutput{Body: showProject(p)}, nil
+	return newProjectOutput(p), nil
 }

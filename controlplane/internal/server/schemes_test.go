@@ -149,7 +149,7 @@ func TestKeysOfSchemesThatChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	account, err := st.CreateAccount(context.Background(), store.NewAccount{Name: "n", Status: store.AccountActive})
+	account, _, err := st.CreateAccount(context.Background(), store.NewAccount{Name: "n", Status: store.AccountActive}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,6 +54,7 @@ type Server struct {
 	domains  *domain.Verifier
 	rechecks domain.Schedule
 	looks    looks
+	flights  *flights
 
 	// rules are the roles that may ask for an operation, by its method and gin's pattern of its path.
 	rules map[string][]store.Role
@@ -88,7 +89,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		store: c.Store, now: c.Now, uses: newTokenUses(), failures: newThrottle(c.Now), log: c.Logger, metrics: newMetrics(c.Store), schemes: schemes,
-		rules: map[string][]store.Role{}, domains: c.Domains, rechecks: c.Rechecks,
+		rules: map[string][]store.Role{}, domains: c.Domains, rechecks: c.Rechecks, flights: newFlights(),
 	}
 	s.started, s.heard, s.backupDir = c.Now(), newHeard(c.Now), c.BackupDir
 	s.metrics.registry.MustRegister(newHealthMetrics(s))

@@ -28,7 +28,14 @@ type AccessToken struct {
 	LastUsedAt *time.Time `json:"last_used_at" nullable:"true" doc:"Up to a minute or two late; null if never."`
 }
 
-type tokenOutput struct{ Body AccessToken }
+type tokenOutput struct {
+	ETag string `header:"ETag" doc:"The token's state, for If-Match; when it was last used is no part of it."`
+	Body AccessToken
+}
+
+func (s *Server) newTokenOutput(t store.Token) *tokenOutput {
+	return &tokenOutput{ETag: etag(t.Tag()), Body: s.showToken(t)}
+}
 
 // newAccessToken is the reply of creation, which alone holds the text.
 type newAccessToken struct {
@@ -38,6 +45,7 @@ type newAccessToken struct {
 
 type newTokenOutput struct {
 	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request under this key did it."`
+	ETag     string `header:"ETag" doc:"The token's state, for If-Match; when it was last used is no part of it."`
 	Body     newAccessToken
 }
 
@@ -79,6 +87,7 @@ type listTokensInput struct {
 
 type revokeTokenInput struct {
 	TokenID
+	IfMatchInput
 	// Body takes no field; that it is declared makes huma refuse one.
 	Body *struct{} `nameHint:"RevokeTokenBody"`
 }
@@ -127,7 +136,7 @@ func (s *Server) createToken(ctx context.Context, in *createTokenInput) (*newTok
 	if err != nil {
 		return nil, fmt.Errorf("create token: %w", err)
 	}
-	return &newTokenOutput{Replayed: replay(replayed), Body: newAccessToken{
+	return &newTokenOutput{Replayed: replay(replayed), ETag: etag(t.Tag()), Body: newAccessToken{
 		AccessToken: s.showToken(t), Secret: shownOnce(text, replayed),
 	}}, nil
 }
@@ -170,7 +179,7 @@ func (s *Server) getToken(ctx context.Context, in *TokenID) (*tokenOutput, error
 	if err != nil {
 		return nil, fmt.Errorf("show token: %w", err)
 	}
-	return &tokenOutput{Body: s.showToken(t)}, nil
+	return s.newTokenOutput(t), nil
 }
 
 func (s *Server) revokeToken(ctx context.Context, in *revokeTokenInput) (*tokenOutput, error) {
@@ -178,5 +187,5 @@ func (s *Server) revokeToken(ctx context.Context, in *revokeTokenInput) (*tokenO
 	if err != nil {
 		return nil, fmt.Errorf("revoke token: %w", err)
 	}
-	return &tokenOutput{Body: s.showToken(t)}, nil
+	return s.newTokenOutput(t), nil
 }

@@ -50,29 +50,38 @@ type AccountUpdate struct {
 	Status *AccountStatus
 }
 
-// CreateAccount records an account and its empty wallet.
-func (s *Store) CreateAccount(ctx context.Context, in NewAccount) (Account, error) {
-	if err := errors.Join(checkText("name", in.Name, 1, MaxNameLen), in.Status.check()); err != nil {
+// CreateAccount records an account and its empty wallet. Replayed is true if an earlier call under idem did it; then the
+// account is that call's, in its present state. It returns ErrIdempotencyMismatch.
+func (s *Store) CreateAccount(ctx context.Context, in NewAccount, idem *Idempotency) (a Account, replayed bool, err error) {
+	if err := errors.Join(checkText("name", in.Name, 1, MaxNameLen), in.Status.check(), idem.check()); err != nil {
+		return Account{}, false, fmt.Errorf("create account: %w", err)
+	}
+	out, err := write(ctx, s, func(tx *writeTx) (outcome[Account], error) {
+		return once(tx, idem, "create_account", tx.account, func() (Account, string, error) {
+			a, err := tx.createAccount(in)
+			return a, a.ID, err
+		})
+	})
+	return out.result, out.replayed, err
+}
+
+func (tx *writeTx) createAccount(in NewAccount) (Account, error) {
+	id, err := tx.newID(prefixAccount)
+	if err != nil {
+		return Account{}, err
+	}
+	err = tx.InsertAccount(tx.ctx, queries.InsertAccountParams{
+		ID: id, Name: in.Name, Status: string(in.Status), CreatedUs: tx.now,
+	})
+	if err == nil {
+		err = tx.InsertWallet(tx.ctx, id)
+	}
+	if err != nil {
 		return Account{}, fmt.Errorf("create account: %w", err)
 	}
-	return write(ctx, s, func(tx *writeTx) (Account, error) {
-		id, err := tx.newID(prefixAccount)
-		if err != nil {
-			return Account{}, err
-		}
-		err = tx.InsertAccount(tx.ctx, queries.InsertAccountParams{
-			ID: id, Name: in.Name, Status: string(in.Status), CreatedUs: tx.now,
-		})
-		if err == nil {
-			err = tx.InsertWallet(tx.ctx, id)
-		}
-		if err != nil {
-			return Account{}, fmt.Errorf("create account: %w", err)
-		}
-		at := fromMicros(tx.now)
-		a := Account{ID: id, Name: in.Name, Status: in.Status, CreatedAt: at, UpdatedAt: at}
-		return a, tx.audit(act{action: "account.create", kind: kindAccount, id: id, accountID: id, after: viewAccount(a)})
-	})
+	at := fromMicros(tx.now)
+	a := Account{ID: id, Name: in.Name, Status: in.Status, CreatedAt: at, UpdatedAt: at}
+	return a, tx.audit(act{action: "account.create", kind: kindAccount, id: id, accountID: id, after: viewAccount(a)})
 }
 
 // Account returns one account, or ErrNotFound.
@@ -98,8 +107,8 @@ func (s *Store) Accounts(ctx context.Context, page Page) ([]Account, bool, error
 	return accounts, more, nil
 }
 
-// UpdateAccount changes the named fields, all or none. It returns ErrNotFound, ErrAccountClosed, or ErrInvalidTransition for
-// a status that cannot follow the present one.
+// UpdateAccount changes the named fields, all or none. It returns ErrNotFound, ErrStale, ErrAccountClosed, or
+// ErrInvalidTransition for a status that cannot follow the present one.
 func (s *Store) UpdateAccount(ctx context.Context, id string, in AccountUpdate) (Account, error) {
 	if err := in.check(); err != nil {
 		return Account{}, fmt.Errorf("update account: %w", err)
@@ -108,6 +117,9 @@ func (s *Store) UpdateAccount(ctx context.Context, id string, in AccountUpdate) 
 		old, err := tx.account(id)
 		if err != nil {
 			return Account{}, err
+		}
+		if err := tx.expect(old); err != nil {
+			return Account{}, fmt.Errorf("update account: %w", err)
 		}
 		if old.Status == AccountClosed {
 			return Account{}, fmt.Errorf("update account: %w", ErrAccountClosed)

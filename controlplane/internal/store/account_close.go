@@ -39,8 +39,8 @@ type Closing struct {
 
 // CloseAccount closes an account for good. Gates are told, so that its keys stop, and report what they have used of its
 // leases, which is paid from what those hold; whatever they return is taken back. So a closed account never has credits
-// available. Replayed is true if an earlier call under idem did it. It returns ErrNotFound, ErrAccountClosed, ErrBalanceLeft
-// or ErrIdempotencyMismatch.
+// available. Replayed is true if an earlier call under idem did it. It returns ErrNotFound, ErrStale, ErrAccountClosed,
+// ErrBalanceLeft or ErrIdempotencyMismatch.
 func (s *Store) CloseAccount(ctx context.Context, id string, in Closing, idem *Idempotency) (a Account, replayed bool, err error) {
 	if err := errors.Join(in.check(), idem.check()); err != nil {
 		return Account{}, false, fmt.Errorf("close account: %w", err)
@@ -66,6 +66,9 @@ func (tx *writeTx) closeAccount(id string, in Closing) (Account, error) {
 	old, err := tx.account(id)
 	if err != nil {
 		return Account{}, err
+	}
+	if err := tx.expect(old); err != nil {
+		return Account{}, fmt.Errorf("close account: %w", err)
 	}
 	if old.Status == AccountClosed {
 		return Account{}, fmt.Errorf("close account: %w", ErrAccountClosed)

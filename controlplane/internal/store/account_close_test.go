@@ -67,7 +67,7 @@ func TestClosedAccountDoesNotChange(t *testing.T) {
 		"adjustment":   func() error { return w.adjust(account, 1) },
 		"refund":       func() error { return w.refund(account, 1, "") },
 		"project": func() error {
-			return sole(w.CreateProject(ctx, NewProject{AccountID: account, Name: "n", Domain: "a.example"}))
+			return first(w.CreateProject(ctx, NewProject{AccountID: account, Name: "n", Domain: "a.example"}, nil))
 		},
 		"key":      func() error { return first(w.CreateKey(ctx, newKey(account, "x"), nil)) },
 		"pair":     func() error { return first(w.CreateKey(ctx, newPair(site.ID, "x"), nil)) },

@@ -12,7 +12,7 @@ import (
 func TestCreateAccount(t *testing.T) {
 	w := newWorld(t)
 	for _, status := range []AccountStatus{AccountPending, AccountActive, AccountDisabled} {
-		got, err := w.CreateAccount(t.Context(), NewAccount{Name: "Ada & Söhne", Status: status})
+		got, _, err := w.CreateAccount(t.Context(), NewAccount{Name: "Ada & Söhne", Status: status}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,14 +40,14 @@ func TestBadAccounts(t *testing.T) {
 		"no status":         {"Ada", ""},
 		"unknown status":    {"Ada", "closed"},
 	} {
-		if _, err := w.CreateAccount(t.Context(), in); !errors.Is(err, ErrInvalid) {
+		if _, _, err := w.CreateAccount(t.Context(), in, nil); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: got %v, want ErrInvalid", name, err)
 		}
 	}
 	if all, _, err := w.Accounts(t.Context(), Page{Limit: 10}); err != nil || len(all) != 0 {
 		t.Errorf("%d accounts, %v; want none", len(all), err)
 	}
-	_, err := w.CreateAccount(t.Context(), NewAccount{"", "closed"})
+	_, _, err := w.CreateAccount(t.Context(), NewAccount{"", "closed"}, nil)
 	if err == nil || !strings.Contains(err.Error(), "name:") || !strings.Contains(err.Error(), "status:") {
 		t.Errorf("error %v does not name both fields", err)
 	}

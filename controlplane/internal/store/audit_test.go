@@ -69,7 +69,7 @@ func deeds(w *auditWorld) []deed {
 	raw := func(s string) json.RawMessage { return json.RawMessage(s) }
 	return []deed{
 		{"create account", func(ctx context.Context, w *auditWorld) error {
-			return sole(w.CreateAccount(ctx, NewAccount{Name: "Bob", Status: AccountPending}))
+			return first(w.CreateAccount(ctx, NewAccount{Name: "Bob", Status: AccountPending}, nil))
 		}, []Act{{Action: "account.create", TargetKind: "account", TargetID: "NEW", AccountID: "NEW", After: raw(`{"name":"Bob","status":"pending"}`)}}},
 		{"update account", func(ctx context.Context, w *auditWorld) error {
 			return sole(w.UpdateAccount(ctx, account, AccountUpdate{Name: ptr("Eve"), Status: ptr(AccountDisabled)}))
@@ -78,7 +78,7 @@ func deeds(w *auditWorld) []deed {
 			Before: raw(`{"name":"Ada","status":"active"}`), After: raw(`{"name":"Eve","status":"disabled"}`),
 		}}},
 		{"create project", func(ctx context.Context, w *auditWorld) error {
-			return sole(w.CreateProject(ctx, NewProject{AccountID: account, Name: "Shop", Domain: "shop.example"}))
+			return first(w.CreateProject(ctx, NewProject{AccountID: account, Name: "Shop", Domain: "shop.example"}, nil))
 		}, []Act{{
 			Action: "project.create", TargetKind: "project", TargetID: "NEW", AccountID: account,
 			After: raw(`{"name":"Shop","domain":"shop.example","domain_status":"unverified"}`),

@@ -128,6 +128,8 @@ type writeTx struct {
 	keys uint64
 	// actor makes the present job's changes, and someone those of the jobs that name nobody.
 	actor, someone Actor
+	// tags are the states of which the present job's target has to be in one; nil if any will do.
+	tags *[]Tag
 	// wrote is set once the present job has changed something in the database.
 	wrote bool
 	// unmatched is by how much the present job has moved an account's reserved balance beyond what its leases hold.
@@ -178,6 +180,7 @@ func (tx *writeTx) run(j *job) error {
 	clear(tx.unmatched)
 	tx.wrote = false
 	tx.actor = actorOf(j.ctx, tx.someone)
+	tx.tags, _ = j.ctx.Value(tagsKey{}).(*[]Tag)
 	tally, mark := tx.tally, tx.mark()
 	err := j.run(tx)
 	for accountID, delta := range tx.unmatched {

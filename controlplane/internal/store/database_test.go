@@ -93,7 +93,7 @@ func TestPathsOfAnyName(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			account, err := s.CreateAccount(t.Context(), NewAccount{Name: "Ada", Status: AccountActive})
+			account, _, err := s.CreateAccount(t.Context(), NewAccount{Name: "Ada", Status: AccountActive}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -265,7 +265,7 @@ func TestConcurrentFirstOpen(t *testing.T) {
 				t.Errorf("open %d: %v", i, err)
 				return
 			}
-			if _, err := s.CreateAccount(context.Background(), NewAccount{Name: "Ada", Status: AccountActive}); err != nil {
+			if _, _, err := s.CreateAccount(context.Background(), NewAccount{Name: "Ada", Status: AccountActive}, nil); err != nil {
 				t.Errorf("create %d: %v", i, err)
 			}
 			if err := s.Close(); err != nil {
@@ -297,7 +297,7 @@ func TestClosedStore(t *testing.T) {
 	calls := map[string]func() error{
 		"account":  func() error { _, err := w.Account(ctx, account.ID); return err },
 		"accounts": func() error { _, _, err := w.Accounts(ctx, Page{Limit: 1}); return err },
-		"create":   func() error { _, err := w.CreateAccount(ctx, NewAccount{"Ada", AccountActive}); return err },
+		"create":   func() error { _, _, err := w.CreateAccount(ctx, NewAccount{"Ada", AccountActive}, nil); return err },
 		"wallet":   func() error { _, err := w.Wallet(ctx, account.ID); return err },
 		"entries":  func() error { _, _, err := w.Entries(ctx, account.ID, Page{Limit: 1}); return err },
 		"keys":     func() error { _, _, err := w.Keys(ctx, KeyFilter{}, Page{Limit: 1}); return err },

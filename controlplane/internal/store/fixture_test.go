@@ -102,7 +102,7 @@ func (w *world) reopen() {
 
 func (w *world) mustAccount(status AccountStatus) Account {
 	w.Helper()
-	a, err := w.CreateAccount(context.Background(), NewAccount{Name: "Ada", Status: status})
+	a, _, err := w.CreateAccount(context.Background(), NewAccount{Name: "Ada", Status: status}, nil)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func newKey(accountID, secret string) NewKey {
 
 func (w *world) mustProject(accountID string) Project {
 	w.Helper()
-	p, err := w.CreateProject(context.Background(), NewProject{AccountID: accountID, Name: "Blog", Domain: "example.com"})
+	p, _, err := w.CreateProject(context.Background(), NewProject{AccountID: accountID, Name: "Blog", Domain: "example.com"}, nil)
 	if err != nil {
 		w.Fatal(err)
 	}

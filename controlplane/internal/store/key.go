@@ -231,7 +231,7 @@ func (s *Store) Key(ctx context.Context, id string) (Key, error) {
 }
 
 // UpdateKey changes the named fields, all or none; a later expiry, or none, brings an expired key back. It returns
-// ErrNotFound, ErrKeyRevoked for a revoked key, ErrAccountClosed, or ErrInvalid for a value out of its bounds.
+// ErrNotFound, ErrStale, ErrKeyRevoked for a revoked key, ErrAccountClosed, or ErrInvalid for a value out of its bounds.
 func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, error) {
 	if err := in.check(); err != nil {
 		return Key{}, fmt.Errorf("update key: %w", err)
@@ -240,6 +240,9 @@ func (s *Store) UpdateKey(ctx context.Context, id string, in KeyUpdate) (Key, er
 		key, err := tx.key(id)
 		if err != nil {
 			return Key{}, err
+		}
+		if err := tx.expect(key); err != nil {
+			return Key{}, fmt.Errorf("update key: %w", err)
 		}
 		if key.Status == KeyRevoked {
 			return Key{}, fmt.Errorf("update key: %w", ErrKeyRevoked)
@@ -309,12 +312,18 @@ func (u KeyUpdate) apply(k, old *Key) bool {
 		k.Environment != old.Environment || k.Metadata != old.Metadata || k.Restriction != old.Restriction
 }
 
-// RevokeKey ends a key for good. Revoking again changes nothing and succeeds. It returns ErrNotFound.
+// RevokeKey ends a key for good. Revoking again changes nothing and succeeds. It returns ErrNotFound or ErrStale.
 func (s *Store) RevokeKey(ctx context.Context, id string) (Key, error) {
 	return write(ctx, s, func(tx *writeTx) (Key, error) {
 		key, err := tx.key(id)
-		if err != nil || key.Status == KeyRevoked {
-			return key, err
+		if err == nil {
+			err = tx.expect(key)
+		}
+		if err != nil {
+			return Key{}, fmt.Errorf("revoke key: %w", err)
+		}
+		if key.Status == KeyRevoked {
+			return key, nil
 		}
 		return tx.revoke("key.revoke", key, "")
 	})

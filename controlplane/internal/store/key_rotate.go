@@ -50,7 +50,7 @@ type Replacement struct {
 // RotateKey gives a key new halves under the same id. They work at once, the halves that they replace until the
 // overlap has passed, and halves replaced before keep the end that they have. Neither account nor domain is asked
 // for. Replayed is true if an earlier call under idem did it; then no digest of in was recorded. It returns
-// ErrNotFound, ErrKeyRevoked, ErrKeyExpired, ErrConflict for a digest that is already known, ErrInvalid for a
+// ErrNotFound, ErrStale, ErrKeyRevoked, ErrKeyExpired, ErrConflict for a digest that is already known, ErrInvalid for a
 // publishable half of a key that is no pair, or ErrIdempotencyMismatch.
 func (s *Store) RotateKey(ctx context.Context, id string, in Rotation, idem *Idempotency) (key Key, replayed bool, err error) {
 	if err := errors.Join(in.check(), idem.check()); err != nil {
@@ -107,7 +107,7 @@ func (tx *writeTx) rotateHalf(id string, h half, digest apikey.Digest, end int64
 // ReplaceKey revokes a key, with all its halves at once, and makes a new active one for the same owner, scheme, name,
 // environment, expiry, metadata and restriction: what a compromised key needs, so neither account nor domain is asked for. It returns the
 // new key. Replayed is true if an earlier call under idem did it; then no digest of in was recorded. It returns
-// ErrNotFound, ErrKeyRevoked, ErrKeyExpired, ErrConflict for a digest that is already known, ErrInvalid for halves
+// ErrNotFound, ErrStale, ErrKeyRevoked, ErrKeyExpired, ErrConflict for a digest that is already known, ErrInvalid for halves
 // that are not those of the key's type, or ErrIdempotencyMismatch.
 func (s *Store) ReplaceKey(ctx context.Context, id string, in Replacement, idem *Idempotency) (key Key, replayed bool, err error) {
 	if err := errors.Join(in.check(), idem.check()); err != nil {
@@ -148,9 +148,13 @@ func (tx *writeTx) successor(id string, in Replacement) (Key, error) {
 	return next, nil
 }
 
-// liveKey returns a key that is neither revoked nor expired, of an account that is not closed; it may be inactive.
+// liveKey returns a key that the present job may change, that is neither revoked nor expired, and whose account is not
+// closed; it may be inactive.
 func (tx *writeTx) liveKey(id string) (Key, error) {
 	key, err := tx.key(id)
+	if err == nil {
+		err = tx.expect(key)
+	}
 	switch {
 	case err != nil:
 		return Key{}, err

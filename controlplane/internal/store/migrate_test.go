@@ -229,7 +229,7 @@ func TestOpenReadOnlyChangesNothing(t *testing.T) {
 	}
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
-		"account": func() error { _, err := s.CreateAccount(ctx, NewAccount{"Ada", AccountActive}); return err },
+		"account": func() error { _, _, err := s.CreateAccount(ctx, NewAccount{"Ada", AccountActive}, nil); return err },
 		"revoke":  func() error { _, err := s.RevokeKey(ctx, key.ID); return err },
 		"acquire": func() error { _, err := s.Acquire(ctx, acquireOf("secret", "boot-1-c", 1), charged); return err },
 		"sync":    func() error { _, err := s.Sync(ctx, void("boot-1-a")); return err },

@@ -64,33 +64,42 @@ type ProjectUpdate struct {
 	Domain *string
 }
 
-// CreateProject records a project with an unverified domain, for an account in any state. It returns ErrNotFound
-// for an unknown account.
-func (s *Store) CreateProject(ctx context.Context, in NewProject) (Project, error) {
-	if err := errors.Join(checkText("name", in.Name, 1, MaxNameLen), checkDomain(in.Domain)); err != nil {
+// CreateProject records a project with an unverified domain, for an account in any state but closed. Replayed is true if an
+// earlier call under idem did it; then the project is that call's, in its present state. It returns ErrNotFound for an unknown
+// account, ErrAccountClosed, or ErrIdempotencyMismatch.
+func (s *Store) CreateProject(ctx context.Context, in NewProject, idem *Idempotency) (p Project, replayed bool, err error) {
+	if err := errors.Join(checkText("name", in.Name, 1, MaxNameLen), checkDomain(in.Domain), idem.check()); err != nil {
+		return Project{}, false, fmt.Errorf("create project: %w", err)
+	}
+	out, err := write(ctx, s, func(tx *writeTx) (outcome[Project], error) {
+		return once(tx, idem, "create_project", tx.project, func() (Project, string, error) {
+			p, err := tx.createProject(in)
+			return p, p.ID, err
+		})
+	})
+	return out.result, out.replayed, err
+}
+
+func (tx *writeTx) createProject(in NewProject) (Project, error) {
+	if err := tx.checkOpen(in.AccountID); err != nil {
+		return Project{}, err
+	}
+	id, err := tx.newID(prefixProject)
+	if err != nil {
+		return Project{}, err
+	}
+	err = tx.InsertProject(tx.ctx, queries.InsertProjectParams{
+		ID: id, AccountID: in.AccountID, Name: in.Name, Domain: in.Domain, CreatedUs: tx.now,
+	})
+	if err != nil {
 		return Project{}, fmt.Errorf("create project: %w", err)
 	}
-	return write(ctx, s, func(tx *writeTx) (Project, error) {
-		if err := tx.checkOpen(in.AccountID); err != nil {
-			return Project{}, err
-		}
-		id, err := tx.newID(prefixProject)
-		if err != nil {
-			return Project{}, err
-		}
-		err = tx.InsertProject(tx.ctx, queries.InsertProjectParams{
-			ID: id, AccountID: in.AccountID, Name: in.Name, Domain: in.Domain, CreatedUs: tx.now,
-		})
-		if err != nil {
-			return Project{}, fmt.Errorf("create project: %w", err)
-		}
-		at := fromMicros(tx.now)
-		p := Project{
-			ID: id, AccountID: in.AccountID, Name: in.Name, Domain: in.Domain, DomainStatus: DomainUnverified,
-			CreatedAt: at, UpdatedAt: at,
-		}
-		return p, tx.audit(act{action: "project.create", kind: kindProject, id: id, accountID: p.AccountID, after: viewProject(p)})
-	})
+	at := fromMicros(tx.now)
+	p := Project{
+		ID: id, AccountID: in.AccountID, Name: in.Name, Domain: in.Domain, DomainStatus: DomainUnverified,
+		CreatedAt: at, UpdatedAt: at,
+	}
+	return p, tx.audit(act{action: "project.create", kind: kindProject, id: id, accountID: p.AccountID, after: viewProject(p)})
 }
 
 // Project returns one project, or ErrNotFound.
@@ -124,7 +133,7 @@ func (s *Store) Projects(ctx context.Context, filter ProjectFilter, page Page) (
 }
 
 // UpdateProject changes the named fields, all or none. Another domain is unverified and without challenge, whatever the
-// old one was. It returns ErrNotFound or ErrAccountClosed.
+// old one was. It returns ErrNotFound, ErrStale or ErrAccountClosed.
 func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) (Project, error) {
 	if err := in.check(); err != nil {
 		return Project{}, fmt.Errorf("update project: %w", err)
@@ -133,6 +142,9 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 		old, err := tx.project(id)
 		if err != nil {
 			return Project{}, err
+		}
+		if err := tx.expect(old); err != nil {
+			return Project{}, fmt.Errorf("update project: %w", err)
 		}
 		if err := tx.checkOpen(old.AccountID); err != nil {
 			return Project{}, fmt.Errorf("update project: %w", err)
@@ -158,13 +170,13 @@ func (s *Store) UpdateProject(ctx context.Context, id string, in ProjectUpdate) 
 }
 
 // AttestDomain records that actor vouches for a project's domain, whatever its state was; it is not looked at again. Reason is 1 to
-// MaxReasonLen bytes, actor 1 to MaxNameLen. It returns ErrNotFound or ErrAccountClosed.
+// MaxReasonLen bytes, actor 1 to MaxNameLen. It returns ErrNotFound, ErrStale or ErrAccountClosed.
 func (s *Store) AttestDomain(ctx context.Context, id, reason, actor string) (Project, error) {
 	return s.judgeDomain(ctx, "domain.attest", id, DomainVerified, reason, actor)
 }
 
 // LapseDomain records that actor no longer vouches for a project's verified domain. Reason and actor are as for
-// AttestDomain. It returns ErrNotFound, or ErrInvalidTransition for a domain that is not verified.
+// AttestDomain. It returns ErrNotFound, ErrStale, or ErrInvalidTransition for a domain that is not verified.
 func (s *Store) LapseDomain(ctx context.Context, id, reason, actor string) (Project, error) {
 	return s.judgeDomain(ctx, "domain.lapse", id, DomainLapsed, reason, actor)
 }
@@ -178,6 +190,9 @@ func (s *Store) judgeDomain(ctx context.Context, action, id string, to DomainSta
 		old, err := tx.project(id)
 		if err != nil {
 			return Project{}, err
+		}
+		if err := tx.expect(old); err != nil {
+			return Project{}, fmt.Errorf("set domain to %s: %w", to, err)
 		}
 		if to == DomainVerified {
 			if err := tx.checkOpen(old.AccountID); err != nil {

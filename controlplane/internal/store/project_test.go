@@ -35,7 +35,7 @@ func TestProjectRefuses(t *testing.T) {
 	create := func(change func(*NewProject)) func() error {
 		in := valid
 		change(&in)
-		return func() error { _, err := w.CreateProject(t.Context(), in); return err }
+		return func() error { _, _, err := w.CreateProject(t.Context(), in, nil); return err }
 	}
 	update := func(id string, in ProjectUpdate) func() error {
 		return func() error { _, err := w.UpdateProject(t.Context(), id, in); return err }

@@ -125,13 +125,19 @@ func (tx *writeTx) createToken(in NewToken) (Token, error) {
 	return t, tx.audit(act{action: "token.create", kind: kindToken, id: id, accountID: t.AccountID, after: viewToken(t)})
 }
 
-// RevokeToken ends a token for good. Revoking again changes nothing and succeeds. It returns ErrNotFound, or ErrLastOwner
+// RevokeToken ends a token for good. Revoking again changes nothing and succeeds. It returns ErrNotFound, ErrStale, or ErrLastOwner
 // for an owner's usable token without which there would be none.
 func (s *Store) RevokeToken(ctx context.Context, id string) (Token, error) {
 	return write(ctx, s, func(tx *writeTx) (Token, error) {
 		old, err := tx.token(id)
-		if err != nil || old.RevokedAt != nil {
-			return old, err
+		if err == nil {
+			err = tx.expect(old)
+		}
+		if err != nil {
+			return Token{}, fmt.Errorf("revoke token: %w", err)
+		}
+		if old.RevokedAt != nil {
+			return old, nil
 		}
 		if err := tx.checkOwners(&old); err != nil {
 			return Token{}, err

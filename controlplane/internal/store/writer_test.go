@@ -274,7 +274,7 @@ func TestTwoStoresOnOneFile(t *testing.T) {
 		go func() {
 			var err error
 			for i := 0; i < 50 && err == nil; i++ {
-				_, err = s.CreateAccount(context.Background(), NewAccount{"Ada", AccountActive})
+				_, _, err = s.CreateAccount(context.Background(), NewAccount{"Ada", AccountActive}, nil)
 			}
 			errs <- err
 		}()
