@@ -43,7 +43,7 @@ type Closing struct {
 
 // CreateAccount makes an account.
 func (c *Client) CreateAccount(ctx context.Context, in NewAccount, opts ...CallOption) (Account, error) {
-	return change[Account](ctx, c, http.MethodPost, accountsPath, in, opts)
+	return once[Account](ctx, c, accountsPath, in, opts)
 }
 
 // Accounts lists all accounts, the newest first.

@@ -235,8 +235,8 @@ func lost(w http.ResponseWriter, _ *http.Request) {
 func TestRepeating(t *testing.T) {
 	unavailable := refuse(503, "unavailable", "")
 	read := func(c *client.Client) error { _, err := c.Account(t.Context(), "a"); return err }
-	create := func(c *client.Client) error {
-		_, err := c.CreateAccount(t.Context(), client.NewAccount{Name: "n"})
+	update := func(c *client.Client) error {
+		_, err := c.UpdateAccount(t.Context(), "a", client.AccountUpdate{})
 		return err
 	}
 	topUp := func(c *client.Client) error {
@@ -259,8 +259,8 @@ func TestRepeating(t *testing.T) {
 		{"read, a fault", read, []http.HandlerFunc{refuse(500, "internal", "")}, false, 0},
 		{"read, a gateway's fault", read, []http.HandlerFunc{refuse(502, "", ""), good}, true, 0},
 		{"read, not found", read, []http.HandlerFunc{refuse(404, "not_found", "")}, false, 0},
-		{"create, unavailable", create, []http.HandlerFunc{unavailable}, false, 0},
-		{"create, cut off", create, []http.HandlerFunc{lost}, false, 0},
+		{"update, unavailable", update, []http.HandlerFunc{unavailable}, false, 0},
+		{"update, cut off", update, []http.HandlerFunc{lost}, false, 0},
 		{"top-up, unavailable", topUp, []http.HandlerFunc{unavailable, good}, true, 0},
 		{"top-up, cut off", topUp, []http.HandlerFunc{lost, good}, true, 0},
 		{"top-up, in flight", topUp, []http.HandlerFunc{lost, refuse(409, "idempotency_key_in_flight", "1"), good}, true, 0},

@@ -48,7 +48,7 @@ type DomainStatus struct {
 
 // CreateProject makes a project, whose domain is unverified.
 func (c *Client) CreateProject(ctx context.Context, in NewProject, opts ...CallOption) (Project, error) {
-	return change[Project](ctx, c, http.MethodPost, projectsPath, in, opts)
+	return once[Project](ctx, c, projectsPath, in, opts)
 }
 
 // Projects lists projects, the newest first.
