@@ -58,3 +58,12 @@ func (b *bar) end() {
 		fmt.Fprintf(b.to, "\r%*s\r", b.wide, "")
 	}
 }
+
+// shownBar is a bar for package cli.
+type shownBar struct{ *bar }
+
+// Show is of cli.Bar.
+func (b shownBar) Show(step string, done, total int64) { b.show(step, done, total) }
+
+// End is of cli.Bar.
+func (b shownBar) End() { b.end() }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
+	"os"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/alecthomas/kong"
+
+	"github.com/tollgate/tollgate/controlplane/internal/cli"
 	"github.com/tollgate/tollgate/controlplane/internal/server"
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
@@ -18,25 +20,35 @@ import (
 // tokenCommand groups what is done to tokens.
 type tokenCommand struct {
 	Create tokenCreateCommand `cmd:"" help:"Make a token and print it."`
+	cli.Token
 }
 
 type tokenCreateCommand struct {
 	databaseFlag
-	Role    string     `required:"" enum:"owner,operator,billing,viewer,gate,account" placeholder:"ROLE" help:"owner and operator administer, billing moves credits, viewer reads, gate is for a proxy's filter, account for the keys of one account: one of ${enum}."`
-	Name    string     `required:"" placeholder:"NAME" help:"Who or what will hold the token."`
-	Account string     `placeholder:"ID" help:"The account of a token of role account."`
-	Expires expiryFlag `placeholder:"WHEN" help:"When the token ends: a time such as 2026-12-31T00:00:00Z, or from now on, such as 90d or 12h. Without it, never."`
+	Role    string   `required:"" enum:"owner,operator,billing,viewer,gate,account" placeholder:"ROLE" help:"owner and operator administer, billing moves credits, viewer reads, gate is for a proxy's filter, account for the keys of one account: one of ${enum}."`
+	Name    string   `required:"" placeholder:"NAME" help:"Who or what will hold the token."`
+	Account string   `placeholder:"ID" help:"The account of a token of role account."`
+	Expires cli.When `placeholder:"WHEN" help:"When the token ends: a time such as 2026-12-31T00:00:00Z, or from now on, such as 90d or 12h. Without it, never."`
+
+	// The flags of the other commands that ask a server; that it does is not by default.
+	URL       string `name:"url" env:"TOLLGATE_URL" placeholder:"URL" help:"Ask this server instead of writing to a database. TOLLGATE_URL counts where neither --db nor TOLLGATE_DB is given."`
+	TokenFile string `name:"token-file" placeholder:"FILE" help:"With --url: a file with an owner's token; without it, TOLLGATE_TOKEN of the environment."`
+	JSON      bool   `name:"json" help:"With --url: print what the server answers instead of the token alone."`
+
+	// remote means that a server is asked.
+	remote bool
 }
 
 // Help is shown by kong.
 func (*tokenCreateCommand) Help() string {
 	return `Prints the new token and nothing else on standard output. Only its digest is kept: it cannot be shown again.
-Works beside a running server and before the first one.
+Works beside a running server and before the first one; with --url it asks a server, which an owner may.
 
 Example:
 
 	TOKEN=$(tollgate token create --role owner --name alice)
-	tollgate token create --role account --account acct_06f3k2v8s1w0 --name "Ada's site" --expires 90d`
+	tollgate token create --role account --account acct_06f3k2v8s1w0 --name "Ada's site" --expires 90d
+	tollgate token create --url https://tollgate.example --role gate --name edge-1`
 }
 
 // Validate is called by kong.
@@ -53,40 +65,6 @@ func (c *tokenCreateCommand) Validate() error {
 	return nil
 }
 
-// expiryFlag is a time, or how long from now on; its zero value is never.
-type expiryFlag struct {
-	time time.Time
-	from time.Duration
-}
-
-// UnmarshalText is called by kong.
-func (f *expiryFlag) UnmarshalText(text []byte) (err error) {
-	if f.time, err = time.Parse(time.RFC3339, string(text)); err == nil {
-		return nil
-	}
-	if days, ok := strings.CutSuffix(string(text), "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		f.from = time.Duration(n) * 24 * time.Hour
-		if err == nil && n > 0 {
-			return nil
-		}
-	} else if f.from, err = time.ParseDuration(string(text)); err == nil && f.from > 0 {
-		return nil
-	}
-	return errors.New("expected a time such as 2026-12-31T00:00:00Z, or how long from now on, such as 90d or 12h")
-}
-
-func (f *expiryFlag) at(now time.Time) *time.Time {
-	switch {
-	case !f.time.IsZero():
-		return &f.time
-	case f.from == 0:
-		return nil
-	}
-	at := now.Add(f.from)
-	return &at
-}
-
 func printable(s string) bool {
 	for _, r := range s {
 		if unicode.IsControl(r) {
@@ -96,8 +74,49 @@ func printable(s string) bool {
 	return utf8.ValidString(s)
 }
 
+// AfterApply is called by kong. What the command line says comes before the environment, and there a database before a
+// server.
+func (c *tokenCreateCommand) AfterApply(k *kong.Context) error {
+	given := map[string]bool{}
+	for _, p := range k.Path {
+		if p.Flag != nil {
+			given[p.Flag.Name] = true
+		}
+	}
+	_, named := os.LookupEnv("TOLLGATE_DB")
+	switch {
+	case given["url"] && given["db"]:
+		return errors.New("--url: expected without --db")
+	case given["url"]:
+		c.remote = true
+	case !given["db"] && !named:
+		c.remote = c.URL != ""
+	}
+	if c.remote {
+		return c.connection().Validate()
+	}
+	if c.TokenFile != "" || c.JSON {
+		return errors.New("--token-file, --json: expected with --url")
+	}
+	return nil
+}
+
+func (c *tokenCreateCommand) connection() *cli.Connection {
+	return &cli.Connection{URL: c.URL, TokenFile: c.TokenFile}
+}
+
 // Run is called by kong.
-func (c *tokenCreateCommand) Run(stdout io.Writer) (err error) {
+func (c *tokenCreateCommand) Run(s *cli.Streams) error {
+	if !c.remote {
+		return c.createHere(s.Out)
+	}
+	return c.connection().CreateToken(s, cli.NewToken{
+		Name: c.Name, Role: c.Role, AccountID: c.Account, ExpiresAt: c.Expires.At(time.Now()),
+	}, c.JSON)
+}
+
+// createHere writes the token to the database.
+func (c *tokenCreateCommand) createHere(stdout io.Writer) (err error) {
 	if err := c.prepare(); err != nil {
 		return err
 	}
@@ -108,7 +127,7 @@ func (c *tokenCreateCommand) Run(stdout io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	token, err := server.IssueToken(ctx, st, store.NewToken{
-		Name: c.Name, Role: store.Role(c.Role), AccountID: c.Account, ExpiresAt: c.Expires.at(time.Now()),
+		Name: c.Name, Role: store.Role(c.Role), AccountID: c.Account, ExpiresAt: c.Expires.At(time.Now()),
 	})
 	switch {
 	case errors.Is(err, store.ErrNotFound):

@@ -11,27 +11,6 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
-func TestExpiryFlag(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	for text, want := range map[string]time.Time{
-		"2026-12-31T00:00:00Z": time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC), "90d": now.AddDate(0, 0, 90), "12h": now.Add(12 * time.Hour),
-		"1h30m": now.Add(90 * time.Minute),
-	} {
-		var f expiryFlag
-		if err := f.UnmarshalText([]byte(text)); err != nil || !f.at(now).Equal(want) {
-			t.Errorf("%s: got %v, %v; want %v", text, f.at(now), err, want)
-		}
-	}
-	for _, text := range []string{"", "0d", "-1d", "1.5d", "d", "99999d", "0s", "-1h", "tomorrow", "2026-12-31"} {
-		if err := new(expiryFlag).UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q was taken", text)
-		}
-	}
-	if at := new(expiryFlag).at(now); at != nil {
-		t.Errorf("no flag: %v", at)
-	}
-}
-
 // A token of an account, made on the machine of the database, is that account's, ends when it was told to, and its making
 // is in the audit log.
 func TestTokenCreateForAnAccount(t *testing.T) {

@@ -1,0 +1,470 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate/tollgate/controlplane/controlplanetest"
+)
+
+// desk is a control plane and a command that asks it, within this process.
+type desk struct {
+	*controlplanetest.ControlPlane
+}
+
+func newDesk(t *testing.T) desk {
+	t.Helper()
+	d := desk{controlplanetest.New(t)}
+	t.Setenv("TOLLGATE_URL", d.AdminURL)
+	t.Setenv("TOLLGATE_TOKEN", d.AdminToken)
+	return d
+}
+
+func do(args ...string) result {
+	var stdout, stderr bytes.Buffer
+	code := run(args, &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// must runs a command that has to succeed and returns its standard output.
+func (d desk) must(t *testing.T, args ...string) string {
+	t.Helper()
+	got := do(args...)
+	if got.code != 0 {
+		t.Fatalf("%q: exit code %d: %s", args, got.code, got.stderr)
+	}
+	return got.stdout
+}
+
+// object is a JSON object that a command has printed.
+type object map[string]any
+
+func (d desk) mustJSON(t *testing.T, args ...string) object {
+	t.Helper()
+	return decoded[object](t, d.must(t, append(args, "--json")...))
+}
+
+func decoded[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return v
+}
+
+func (o object) id() string { return o["id"].(string) }
+
+// What REST answers, a command prints with --json to the letter, and in its table with the whole id.
+func TestReadsPrintWhatRESTAnswers(t *testing.T) {
+	d := newDesk(t)
+	account := d.mustJSON(t, "account", "create", "--name", `Böse & "Söhne"`, "--status", "active").id()
+	d.must(t, "credit", "add", account, "--amount", "10", "--reason", "welcome")
+	d.must(t, "credit", "adjust", account, "--amount=-3", "--reason", "too many")
+	project := d.mustJSON(t, "project", "create", "--account", account, "--name", "site", "--domain", "Bücher.example").id()
+	d.must(t, "domain", "start", project)
+	d.must(t, "domain", "attest", project, "--reason", "seen")
+	pair := d.mustJSON(t, "key", "create", "--project", project, "--scheme", "vexrail", "--name", "web", "--expires", "2027-01-01T00:00:00Z",
+		"--metadata", "team=blue", "--metadata", "note=a,b;c", "--route", "GET,POST /v1/*", "--route", "/ping", "--allow-ip", "192.0.2.0/24,2001:db8::/32").id()
+	token := d.mustJSON(t, "token", "create", "--url", d.AdminURL, "--role", "viewer", "--name", "v").id()
+	for _, tt := range []struct {
+		args []string
+		path string
+		// shows is in the table.
+		shows string
+	}{
+		{[]string{"account", "show", account}, "/v1/accounts/" + account, account},
+		{[]string{"account", "list"}, "/v1/accounts", account},
+		{[]string{"project", "show", project}, "/v1/projects/" + project, "xn--bcher-kva.example"},
+		{[]string{"project", "list", "--account", account}, "/v1/projects?account_id=" + account, project},
+		{[]string{"domain", "show", project}, "/v1/projects/" + project + "/domain", "attest"},
+		{[]string{"key", "show", pair}, "/v1/keys/" + pair, "GET,POST /v1/*; /ping"},
+		{[]string{"key", "list", "--metadata", "team=blue", "--status", "active"}, "/v1/keys?metadata=team%3Dblue&status=active", pair},
+		{[]string{"key", "search", "--name", "nothing"}, "/v1/keys?name=nothing", "ID"},
+		{[]string{"credit", "wallet", account}, "/v1/accounts/" + account + "/wallet", "7"},
+		{[]string{"credit", "entries", account}, "/v1/accounts/" + account + "/entries", "too many"},
+		{[]string{"credit", "statement", account}, "/v1/accounts/" + account + "/statement", "closing: available 7"},
+		{[]string{"usage", "--by", "day,key"}, "/v1/usage?group_by=day,key", "REQUESTS"},
+		{[]string{"usage", "list"}, "/v1/usage", "REQUESTS"},
+		{[]string{"audit", "--target", pair}, "/v1/audit?target=" + pair, "key.create"},
+		{[]string{"audit", "list", "--since", "2026-01-01", "--action", "domain.attest"}, "/v1/audit?action=domain.attest", "seen"},
+		{[]string{"token", "show", token}, "/v1/tokens/" + token, "viewer"},
+		{[]string{"token", "list"}, "/v1/tokens", token},
+		{[]string{"status"}, "/v1/status", "WRITABLE"},
+	} {
+		name := strings.Join(tt.args, " ")
+		status, answer := d.Admin(t, http.MethodGet, tt.path, nil)
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d %s", tt.path, status, answer)
+		}
+		want := decoded[any](t, string(answer))
+		if list, ok := want.(map[string]any); ok && len(list) == 3 && list["data"] != nil {
+			want = list["data"]
+		}
+		if diff := cmp.Diff(want, decoded[any](t, d.must(t, append(tt.args, "--json")...))); diff != "" {
+			t.Errorf("%s (-REST +command):\n%s", name, diff)
+		}
+		if table := d.must(t, tt.args...); !strings.Contains(table, tt.shows) && !strings.Contains(strings.ToUpper(table), tt.shows) {
+			t.Errorf("%s: want %q in:\n%s", name, tt.shows, table)
+		}
+	}
+	csv := d.must(t, "credit", "statement", account, "--csv")
+	if _, answer := d.Admin(t, http.MethodGet, "/v1/accounts/"+account+"/statement?format=csv", nil); csv != string(answer) {
+		t.Errorf("CSV %s, want %s", csv, answer)
+	}
+}
+
+func TestLifeByCommand(t *testing.T) {
+	d := newDesk(t)
+	account := d.mustJSON(t, "account", "create", "--name", "Acme").id()
+	if got := d.mustJSON(t, "account", "update", account, "--status", "active", "--name", "Acme Inc"); got["status"] != "active" || got["name"] != "Acme Inc" {
+		t.Errorf("got %v", got)
+	}
+	for range 2 {
+		d.must(t, "credit", "add", account, "--amount", "5", "--idempotency-key", "invoice-1")
+	}
+	if again := do("credit", "add", account, "--amount", "5", "--idempotency-key", "invoice-1"); !strings.Contains(again.stderr, "nothing was done now") {
+		t.Errorf("got %+v", again)
+	}
+	if got := d.MustWallet(t, account); got.Available != 5 {
+		t.Errorf("wallet %+v", got)
+	}
+	key := d.mustJSON(t, "key", "create", "--account", account, "--scheme", "genrex", "--name", "ci")
+	if e := d.mustJSON(t, "explain", "--key", key.id(), "--cost", "6"); e["decision"] != "deny" {
+		t.Errorf("got %v", e)
+	}
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(key["secret"].(string)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if table := d.must(t, "explain", "--secret-file", file, "--scheme", "genrex", "--cost", "5"); !strings.Contains(table, "allow") || !strings.Contains(table, key.id()) {
+		t.Errorf("got %s", table)
+	}
+	rotated := d.mustJSON(t, "key", "rotate", key.id(), "--overlap", "1h")
+	if rotated["secret"] == key["secret"] || rotated.id() != key.id() {
+		t.Error("no other secret of the same key")
+	}
+	updated := d.mustJSON(t, "key", "update", key.id(), "--status", "inactive", "--expires", "2027-01-01T00:00:00Z", "--metadata", "a=b", "--route", "/x", "--allow-ip", "192.0.2.1")
+	if updated["status"] != "inactive" || updated["expires_at"] == nil || len(updated["routes"].([]any)) != 1 {
+		t.Errorf("got %v", updated)
+	}
+	updated = d.mustJSON(t, "key", "update", key.id(), "--status", "active", "--never-expires", "--clear-metadata", "--any-route", "--any-ip")
+	if updated["status"] != "active" || updated["expires_at"] != nil || len(updated["metadata"].(map[string]any))+len(updated["routes"].([]any))+len(updated["allowed_ips"].([]any)) != 0 {
+		t.Errorf("got %v", updated)
+	}
+	replacing := d.mustJSON(t, "key", "replace", key.id())
+	if replacing["replaces"] != key.id() || replacing["secret"] == nil {
+		t.Error("no replacement with a secret")
+	}
+	if got := d.mustJSON(t, "key", "revoke", replacing.id()); got["status"] != "revoked" {
+		t.Errorf("got %v", got)
+	}
+	project := d.mustJSON(t, "project", "create", "--account", account, "--name", "site", "--domain", "a.example.com").id()
+	if got := d.mustJSON(t, "project", "update", project, "--name", "shop"); got["name"] != "shop" {
+		t.Errorf("got %v", got)
+	}
+	d.must(t, "domain", "attest", project, "--reason", "seen")
+	if got := d.mustJSON(t, "domain", "lapse", project, "--reason", "sold"); got["domain_status"] != "lapsed" {
+		t.Errorf("got %v", got)
+	}
+	token := decoded[object](t, d.must(t, "token", "create", "--url", d.AdminURL, "--role", "billing", "--name", "b", "--expires", "2030-01-01T00:00:00Z", "--json"))
+	if got := d.mustJSON(t, "token", "revoke", token.id()); got["status"] != "revoked" {
+		t.Errorf("got %v", got)
+	}
+	if got := d.mustJSON(t, "account", "close", account, "--balance", "write_off", "--reason", "left"); got["status"] != "closed" {
+		t.Errorf("got %v", got)
+	}
+	d.Verify(t)
+}
+
+// A secret that was just made is on standard output, once, and nowhere else; a warning comes with it.
+func TestSecretsGoToStandardOutputAlone(t *testing.T) {
+	d := newDesk(t)
+	account := d.MustAccount(t, "active", 0)
+	secret := regexp.MustCompile(`(grx_sk_[0-9a-f]{48}|tg_viewer_[A-Za-z0-9_-]{43})`)
+	var key string
+	for _, args := range [][]string{
+		{"key", "create", "--account", account, "--scheme", "genrex", "--name", "n"},
+		{"key", "rotate", "KEY"},
+		{"key", "replace", "KEY"},
+		{"token", "create", "--url", d.AdminURL, "--role", "viewer", "--name", "n"},
+	} {
+		for _, asJSON := range []bool{false, true} {
+			args := slices.Clone(args)
+			if i := slices.Index(args, "KEY"); i > 0 {
+				args[i] = key
+			}
+			if asJSON {
+				args = append(args, "--json")
+			}
+			got := do(args...)
+			if n := len(secret.FindAllString(got.stdout, -1)); got.code != 0 || n != 1 || secret.MatchString(got.stderr) || !strings.Contains(got.stderr, "shown this once") {
+				t.Errorf("%q: exit code %d, %d secrets on stdout, stderr: %s", args, got.code, n, secret.ReplaceAllString(got.stderr, "SECRET"))
+			}
+			if id := regexp.MustCompile(`key_[a-z0-9]+`).FindString(got.stdout); id != "" {
+				key = id
+			}
+		}
+	}
+	repeated := []string{"key", "create", "--account", account, "--scheme", "genrex", "--name", "n", "--idempotency-key", "once"}
+	d.must(t, repeated...)
+	if got := do(repeated...); got.code != 0 || secret.MatchString(got.stdout) || !strings.Contains(got.stderr, "tollgate key rotate key_") {
+		t.Errorf("repeated: exit code %d, stderr: %s", got.code, got.stderr)
+	}
+	for _, text := range []string{d.Logs(), d.must(t, "audit", "--json")} {
+		if secret.MatchString(text) {
+			t.Error("a secret in the log, or in the audit log")
+		}
+	}
+}
+
+func TestExitCodesOfRequests(t *testing.T) {
+	d := newDesk(t)
+	account := d.MustAccount(t, "active", 0)
+	viewer := d.MustToken(t, "viewer")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := "http://" + l.Addr().String()
+	_ = l.Close()
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }))
+	defer page.Close()
+	const secret = "grx_sk_0123456789abcdef0123456789abcdef0123456789abcdef"
+	tokens := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(tokens, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return "--token-file=" + path
+	}
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		token  string
+		code   int
+		stderr string
+	}{
+		{"good", []string{"account", "show", account}, d.AdminToken, 0, ""},
+		{"token in a file", []string{"account", "show", account, file("good", d.AdminToken+"\n")}, "", 0, ""},
+		{"refused", []string{"credit", "adjust", account, "--amount=-1", "--reason=r"}, d.AdminToken, 1, "409 insufficient_credits"},
+		{"bad field", []string{"project", "create", "--account", account, "--name=n", "--domain=localhost"}, d.AdminToken, 1, "body.domain"},
+		{"a whole secret", []string{"key", "list", "--prefix", secret}, d.AdminToken, 1, "query.prefix"},
+		{"unknown verb", []string{"account", "destroy"}, d.AdminToken, 2, "destroy"},
+		{"no id", []string{"account", "show"}, d.AdminToken, 2, "<account>"},
+		{"nothing to change", []string{"account", "update", account}, d.AdminToken, 2, "--name or --status"},
+		{"no owner", []string{"key", "create", "--scheme=genrex", "--name=n"}, d.AdminToken, 2, "--account"},
+		{"two owners", []string{"key", "create", "--scheme=genrex", "--name=n", "--account=a", "--project=b"}, d.AdminToken, 2, "can't be used together"},
+		{"unknown status", []string{"key", "list", "--status=lost"}, d.AdminToken, 2, "--status"},
+		{"no path", []string{"key", "update", "k", "--route=v1"}, d.AdminToken, 2, "expected a path"},
+		{"negative limit", []string{"key", "list", "--limit=-1"}, d.AdminToken, 2, "--limit"},
+		{"no URL", []string{"account", "list", "--url=me:secret@host"}, d.AdminToken, 2, "--url: expected the root"},
+		{"CSV and JSON", []string{"credit", "statement", account, "--csv", "--json"}, d.AdminToken, 2, "--csv"},
+		{"scheme of a key", []string{"explain", "--key=k", "--scheme=genrex"}, d.AdminToken, 2, "--scheme"},
+		{"db and url", []string{"token", "create", "--db=x", "--url=http://x", "--role=gate", "--name=n"}, d.AdminToken, 2, "--url: expected without --db"},
+		{"JSON of a database", []string{"token", "create", "--db=x", "--json", "--role=gate", "--name=n"}, d.AdminToken, 2, "expected with --url"},
+		{"no token", []string{"account", "list"}, "", 3, "TOLLGATE_TOKEN"},
+		{"unknown token", []string{"account", "list"}, "tg_owner_nonesuch", 3, "401 unauthenticated"},
+		{"broken token", []string{"account", "list"}, "tg owner", 1, "visible ASCII"},
+		{"not allowed", []string{"account", "create", "--name=n"}, viewer, 3, "403 forbidden"},
+		{"no such account", []string{"account", "show", "acct_none"}, d.AdminToken, 4, "404 not_found"},
+		{"no such key", []string{"key", "rotate", "key_none"}, d.AdminToken, 4, "404 not_found"},
+		{"nobody there", []string{"account", "list", "--url", nobody}, d.AdminToken, 5, "could not be reached"},
+		{"nobody there, with a secret", []string{"key", "list", "--prefix", secret, "--url", nobody}, d.AdminToken, 5, nobody},
+		{"somebody else there", []string{"account", "list", "--url", page.URL}, d.AdminToken, 1, "not a control plane's"},
+		{"no token file", []string{"account", "list", "--token-file=" + tokens + "/none"}, "", 1, "--token-file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("TOLLGATE_TOKEN", tt.token)
+			got := do(tt.args...)
+			if got.code != tt.code || !strings.Contains(got.stderr, tt.stderr) || tt.code != 0 && got.stdout != "" {
+				t.Errorf("got exit code %d, want %d\nstdout: %s\nstderr: %s", got.code, tt.code, got.stdout, got.stderr)
+			}
+			for _, hidden := range []string{d.AdminToken, viewer, secret, "nonesuch", "secret@"} {
+				if strings.Contains(got.stdout+got.stderr, hidden) {
+					t.Errorf("prints a secret: %s%s", got.stdout, got.stderr)
+				}
+			}
+		})
+	}
+}
+
+// A list says when it is not whole, and JSON is whole unless told otherwise.
+func TestListsAreWholeOrSaySo(t *testing.T) {
+	d := newDesk(t)
+	for range 101 {
+		d.MustAccount(t, "pending", 0)
+	}
+	for _, tt := range []struct {
+		args []string
+		rows int
+		more bool
+	}{
+		{[]string{"--json"}, 101, false}, {[]string{"--json", "--limit=100"}, 100, true}, {[]string{"--json", "--limit=101"}, 101, false},
+		{nil, 100, true}, {[]string{"--limit=0"}, 101, false}, {[]string{"--limit=1"}, 1, true},
+	} {
+		got := do(append([]string{"account", "list"}, tt.args...)...)
+		if n := strings.Count(got.stdout, "acct_"); got.code != 0 || n != tt.rows || strings.Contains(got.stderr, "there are more") != tt.more {
+			t.Errorf("%q: exit code %d, %d rows, stderr %q; want %d rows", tt.args, got.code, n, got.stderr, tt.rows)
+		}
+		if slices.Contains(tt.args, "--json") && (len(decoded[[]object](t, got.stdout)) != tt.rows || strings.Count(got.stdout, "\n") != tt.rows) {
+			t.Errorf("%q: not a row per line", tt.args)
+		}
+	}
+}
+
+// token create writes to a database unless it is told otherwise: flags come before the environment.
+func TestWhereTokenCreateGoes(t *testing.T) {
+	d := newDesk(t)
+	db := filepath.Join(t.TempDir(), "here.db")
+	create := func(args ...string) string {
+		t.Helper()
+		return strings.TrimSpace(d.must(t, append([]string{"token", "create", "--role=viewer", "--name=n"}, args...)...))
+	}
+	for name, tt := range map[string]struct {
+		env, args []string
+		remote    bool
+	}{
+		"db":                     {nil, []string{"--db", db}, false},
+		"db in the environment":  {[]string{"TOLLGATE_DB", db}, nil, false},
+		"url":                    {[]string{"TOLLGATE_DB", db}, []string{"--url", d.AdminURL}, true},
+		"url in the environment": {nil, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tt.env != nil {
+				t.Setenv(tt.env[0], tt.env[1])
+			}
+			token := create(tt.args...)
+			t.Setenv("TOLLGATE_TOKEN", token)
+			if got := do("account", "list"); (got.code == 0) != tt.remote {
+				t.Errorf("the server knows the token: %v, want %v", got.code == 0, tt.remote)
+			}
+		})
+	}
+}
+
+// commandsOf are all commands, by their words.
+func commandsOf(t *testing.T) map[string]*kong.Node {
+	t.Helper()
+	parser, err := newParser(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]*kong.Node{}
+	var walk func(n *kong.Node, path string)
+	walk = func(n *kong.Node, path string) {
+		all[path] = n
+		for _, child := range n.Children {
+			walk(child, strings.TrimSpace(path+" "+child.Name))
+		}
+	}
+	walk(parser.Model.Node, "")
+	return all
+}
+
+var example = regexp.MustCompile(`(?s)Examples?:\n\n((?:    [^\n]+\n?|\n)+)`)
+
+// Every --help has an example, which is a command line that this program takes.
+func TestEveryHelpHasAnExample(t *testing.T) {
+	for path := range commandsOf(t) {
+		var stdout, stderr bytes.Buffer
+		parser, err := newParser(&stdout, &stderr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		type ended int
+		parser.Exit = func(code int) { panic(ended(code)) }
+		func() {
+			defer func() {
+				if code := recover(); code != ended(0) {
+					t.Errorf("%q --help ends with %v: %s", path, code, stderr.String())
+				}
+			}()
+			_, _ = parser.Parse(append(strings.Fields(path), "--help"))
+		}()
+		if !example.MatchString(stdout.String()) {
+			t.Errorf("%q --help has no example:\n%s", path, stdout.String())
+		}
+	}
+	if n := len(commandsOf(t)); n < 50 {
+		t.Errorf("only %d commands", n)
+	}
+	for path, n := range commandsOf(t) {
+		if n.Tag == nil || !n.Tag.Has("example") {
+			continue
+		}
+		parser, err := newParser(new(bytes.Buffer), new(bytes.Buffer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(n.Tag.Get("example"), " && ") {
+			line, _, _ = strings.Cut(line, " > ")
+			line = strings.TrimSuffix(strings.TrimPrefix(line, "source <("), ")")
+			if _, err := parser.Parse(words(line)[1:]); err != nil {
+				t.Errorf("%q: example %q: %v", path, line, err)
+			}
+		}
+	}
+}
+
+var quotedOrNot = regexp.MustCompile(`'[^']*'|\S+`)
+
+// words splits a command line in which whole words may be in quotes.
+func words(line string) []string {
+	all := quotedOrNot.FindAllString(line, -1)
+	for i := range all {
+		all[i] = strings.Trim(all[i], "'")
+	}
+	return all
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		script := do("completion", shell)
+		for path, n := range commandsOf(t) {
+			if script.code != 0 || !strings.Contains(script.stdout, path) {
+				t.Errorf("%s: exit code %d, no %q", shell, script.code, path)
+			}
+			for _, f := range n.Flags {
+				if !f.Hidden && !strings.Contains(script.stdout, f.Name) {
+					t.Errorf("%s: no flag --%s", shell, f.Name)
+				}
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), "completion")
+	if err := os.WriteFile(file, []byte(do("completion", "bash").stdout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"tollgate acc":                          "account",
+		"tollgate account cl":                   "close",
+		"tollgate account close --bal":          "--balance",
+		"tollgate account close x --balance ":   "refuse write_off",
+		"tollgate account close --balance = wr": "write_off",
+		"tollgate --he":                         "--help",
+		"tollgate completion f":                 "fish",
+		"tollgate token create --role view":     "viewer",
+		"tollgate serve --db ":                  "",
+	} {
+		script := `source "$1"; IFS=' ' read -ra COMP_WORDS <<<"$2"; [ "${2% }" = "$2" ] || COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _tollgate; printf '%s\n' "${COMPREPLY[@]}" | sort | tr '\n' ' '`
+		out, err := exec.Command("bash", "-c", script, "bash", file, line).CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%q: got %q, %v; want %q", line, got, err, want)
+		}
+	}
+}
