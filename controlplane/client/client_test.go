@@ -266,7 +266,9 @@ func TestRepeating(t *testing.T) {
 		{"top-up, in flight", topUp, []http.HandlerFunc{lost, refuse(409, "idempotency_key_in_flight", "1"), good}, true, 0},
 		{"top-up, refused", topUp, []http.HandlerFunc{refuse(409, "balance_limit", "")}, false, 0},
 		{"a page of somebody else", read, []http.HandlerFunc{func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "<html>") }}, false, 0},
-		{"sent elsewhere", read, []http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 307) }}, false, 0},
+		{"sent elsewhere", read, []http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}}, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, seen, pauses := scripted(t, tt.steps...)

@@ -92,6 +92,11 @@ func screened(c *gin.Context) error {
 		}
 		c.Request.Header.Set(ifMatchHeader, list)
 	}
+	if c.Request.Method == http.MethodGet {
+		// What comes with it means nothing (RFC 9110 §9.3.1), and no operation says what it would refuse of it.
+		c.Request.Body = http.NoBody
+		return nil
+	}
 	limit := int64(maxAdminBody)
 	if c.FullPath() == importPath {
 		limit = maxImportBody

@@ -44,3 +44,12 @@ func READMEPermissions(t *testing.T) map[string][]string {
 	}
 	return permissions
 }
+
+// Codes are those that an error can have.
+func Codes() []string {
+	codes := []string{string(codeInternal)}
+	for _, r := range refusals {
+		codes = append(codes, string(r.code))
+	}
+	return codes
+}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -32,7 +33,7 @@ func requestID(ctx context.Context) string {
 // identify gives the request an id, its sender's own if that is fit to be logged, and forbids caches.
 func (s *Server) identify(c *gin.Context) {
 	id := ""
-	if sent := c.Request.Header.Values(requestIDHeader); len(sent) == 1 && loggable(sent[0]) {
+	if sent := c.Request.Header.Values(requestIDHeader); len(sent) == 1 && s.identifies(sent[0]) {
 		id = sent[0]
 	} else {
 		id = rand.Text()
@@ -42,6 +43,12 @@ func (s *Server) identify(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Next()
+}
+
+// identifies reports whether a request may have this id, which logs, answers and the audit log repeat: a key or a token that
+// has got there by mistake goes no further.
+func (s *Server) identifies(id string) bool {
+	return loggable(id) && !s.schemes.secretIn(id) && !strings.HasPrefix(id, tokenStart)
 }
 
 func setValue(c *gin.Context, key contextKey, value any) {
