@@ -25,6 +25,8 @@ import (
 type options struct {
 	tollgate, wasmproxy, config    string
 	admin, gate, ops, upstream, to string
+	// upstreamAlone leaves out everything but the upstream.
+	upstreamAlone bool
 }
 
 func main() {
@@ -37,6 +39,7 @@ func main() {
 	flag.StringVar(&o.ops, "ops", "127.0.0.1:8091", "address of health checks and metrics")
 	flag.StringVar(&o.upstream, "upstream", "127.0.0.1:8080", "address of the demo upstream; the cluster upstream of -config points to it")
 	flag.StringVar(&o.to, "proxy", "127.0.0.1:10000", "address of the proxy's listener, as -config has it")
+	flag.BoolVar(&o.upstreamAlone, "upstream-alone", false, "serve the demo upstream and nothing else")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		flag.Usage()
@@ -62,6 +65,13 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	var parts stack
 	defer func() { err = errors.Join(err, parts.stop()) }()
 
+	if o.upstreamAlone {
+		if err := parts.serve(o.upstream, upstream()); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	}
 	r, err := parts.launch(ctx, o, dir)
 	if err != nil {
 		return err
