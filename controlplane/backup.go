@@ -5,17 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/tollgate/tollgate/controlplane/internal/cli"
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
 type backupCommand struct {
 	databaseFlag
-	Out string `required:"" placeholder:"FILE" help:"The backup to write. It must not exist."`
+	Out string `placeholder:"FILE" help:"The backup to write. It must not exist."`
+
+	URL       string `name:"url" placeholder:"URL" help:"In place of --out: have this server make a backup in its own folder of backups."`
+	TokenFile string `name:"token-file" placeholder:"FILE" help:"With --url: a file with an owner's token; without it, TOLLGATE_TOKEN of the environment."`
+	JSON      bool   `name:"json" help:"With --url: print what the server answers."`
 }
 
 // Help is shown by kong.
@@ -29,20 +33,33 @@ A backup holds digests of keys and tokens, no secrets. Restore it with "tollgate
 
 Example:
 
-	tollgate backup --db /var/lib/tollgate/tollgate.db --out /backup/tollgate-$(date +%F).db`
+	tollgate backup --db /var/lib/tollgate/tollgate.db --out /backup/tollgate-$(date +%F).db
+	tollgate backup --url https://tollgate.example`
 }
 
 // Validate is called by kong.
 func (c *backupCommand) Validate() error {
 	err := c.databaseFlag.Validate()
-	if c.Out == "" {
-		err = errors.Join(err, errors.New("--out: expected a file name"))
+	if (c.Out == "") == (c.URL == "") {
+		err = errors.Join(err, errors.New("--out: expected a file name, or --url in its place"))
+	}
+	if c.URL != "" {
+		err = errors.Join(err, c.connection().Validate())
+	} else if c.TokenFile != "" || c.JSON {
+		err = errors.Join(err, errors.New("--token-file, --json: expected with --url"))
 	}
 	return err
 }
 
+func (c *backupCommand) connection() *cli.Connection {
+	return &cli.Connection{URL: c.URL, TokenFile: c.TokenFile}
+}
+
 // Run is called by kong.
-func (c *backupCommand) Run(stdout io.Writer) error {
+func (c *backupCommand) Run(s *cli.Streams) error {
+	if c.URL != "" {
+		return c.connection().CreateBackup(s, c.JSON)
+	}
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -52,7 +69,7 @@ func (c *backupCommand) Run(stdout io.Writer) error {
 	if b.Path == "" {
 		return err
 	}
-	_, printed := stdout.Write(describeBackup("backup", &b))
+	_, printed := s.Out.Write(describeBackup("backup", &b))
 	return errors.Join(err, printed)
 }
 

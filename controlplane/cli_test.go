@@ -6,18 +6,23 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
+	"github.com/tollgate/tollgate/controlplane/internal/domain"
+	"github.com/tollgate/tollgate/controlplane/internal/domain/domaintest"
 )
 
 // desk is a control plane and a command that asks it, within this process.
@@ -27,7 +32,12 @@ type desk struct {
 
 func newDesk(t *testing.T) desk {
 	t.Helper()
-	d := desk{controlplanetest.New(t)}
+	return newDeskWith(t, controlplanetest.Options{})
+}
+
+func newDeskWith(t *testing.T, o controlplanetest.Options) desk {
+	t.Helper()
+	d := desk{controlplanetest.NewWith(t, o)}
 	t.Setenv("TOLLGATE_URL", d.AdminURL)
 	t.Setenv("TOLLGATE_TOKEN", d.AdminToken)
 	return d
@@ -133,6 +143,9 @@ func TestLifeByCommand(t *testing.T) {
 	if got := d.mustJSON(t, "account", "update", account, "--status", "active", "--name", "Acme Inc"); got["status"] != "active" || got["name"] != "Acme Inc" {
 		t.Errorf("got %v", got)
 	}
+	if again := d.mustJSON(t, "account", "create", "--name", "Bolt", "--idempotency-key", "bolt").id(); again != d.mustJSON(t, "account", "create", "--name", "Bolt", "--idempotency-key", "bolt").id() {
+		t.Error("made twice")
+	}
 	for range 2 {
 		d.must(t, "credit", "add", account, "--amount", "5", "--idempotency-key", "invoice-1")
 	}
@@ -188,6 +201,92 @@ func TestLifeByCommand(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	d.Verify(t)
+}
+
+// A change under the ETag of what was seen is made once: whoever has seen the same thing is told that it was changed.
+func TestChangesHeldToWhatWasSeen(t *testing.T) {
+	d := newDesk(t)
+	account := d.MustAccount(t, "active", 0)
+	project := d.MustProject(t, account, "verified")
+	key := d.MustKey(t, account).ID
+	token := d.mustJSON(t, "token", "create", "--url", d.AdminURL, "--role", "viewer", "--name", "v").id()
+	for noun, tt := range map[string]struct {
+		id     string
+		change []string
+	}{
+		"account": {account, []string{"account", "update", account, "--name", "other"}},
+		"project": {project, []string{"project", "update", project, "--name", "other"}},
+		"key":     {key, []string{"key", "update", key, "--name", "other"}},
+		"token":   {token, []string{"token", "revoke", token}},
+	} {
+		etag := strings.TrimSpace(d.must(t, noun, "show", tt.id, "--etag"))
+		change := append(tt.change, "--if-match", etag)
+		d.must(t, change...)
+		if got := do(change...); got.code != 1 || !strings.Contains(got.stderr, "412 precondition_failed") {
+			t.Errorf("%s, again: %+v", noun, got)
+		}
+	}
+	etag := strings.TrimSpace(d.must(t, "key", "show", key, "--etag"))
+	d.must(t, "key", "update", key, "--environment", "staging")
+	for _, args := range [][]string{{"key", "rotate", key}, {"key", "replace", key}, {"key", "revoke", key}} {
+		if got := do(append(args, "--if-match", etag)...); got.code != 1 || got.stdout != "" {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	for _, args := range [][]string{
+		{"domain", "attest", project, "--reason=r"}, {"domain", "lapse", project, "--reason=r"}, {"account", "close", account, "--balance=refuse", "--reason=r"},
+	} {
+		if got := do(append(args, "--if-match", `"old"`)...); got.code != 1 || !strings.Contains(got.stderr, "412") {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+}
+
+// A server makes backups in a folder of its own, if it was told of one.
+func TestBackupByTheServer(t *testing.T) {
+	d := newDesk(t)
+	if got := do("backup", "--url", d.AdminURL); got.code != 1 || !strings.Contains(got.stderr, "409") {
+		t.Errorf("got %+v", got)
+	}
+	dir := t.TempDir()
+	d = newDeskWith(t, controlplanetest.Options{BackupDir: dir})
+	made := decoded[object](t, d.must(t, "backup", "--url", d.AdminURL, "--json"))
+	if _, err := os.Stat(filepath.Join(dir, made["name"].(string))); err != nil {
+		t.Error(err)
+	}
+	for _, args := range [][]string{{}, {"--out=x", "--url=http://x"}, {"--out=x", "--json"}, {"--url=x"}} {
+		if got := do(append([]string{"backup"}, args...)...); got.code != 2 {
+			t.Errorf("%q: got %+v", args, got)
+		}
+	}
+}
+
+// The exit code tells whether the proof is there, and what was found is printed either way.
+func TestDomainVerify(t *testing.T) {
+	dns := domaintest.NewDNS(t)
+	d := newDeskWith(t, controlplanetest.Options{Domains: domain.Options{Resolvers: []netip.AddrPort{dns.Addr}}})
+	project := d.MustProject(t, d.MustAccount(t, "active", 0), "unverified")
+	if got := do("domain", "verify", project); got.code != 1 || !strings.Contains(got.stderr, "409") {
+		t.Errorf("without a challenge: %+v", got)
+	}
+	asked := d.mustJSON(t, "domain", "start", project, "--method", "dns")
+	record := asked["challenge"].(map[string]any)["dns"].(map[string]any)
+	if shown := d.must(t, "domain", "show", project); !strings.Contains(shown, record["name"].(string)+" TXT "+strconv.Quote(record["value"].(string))) {
+		t.Errorf("shows %s", shown)
+	}
+	got := do("domain", "verify", project)
+	if got.code != 1 || !strings.Contains(got.stdout, "nxdomain") || !strings.Contains(got.stderr, "the proof was not found") {
+		t.Errorf("without the record: %+v", got)
+	}
+	dns.TXT(record["name"].(string), record["value"].(string))
+	d.Clock.Advance(time.Minute)
+	if got := d.must(t, "domain", "verify", project); !strings.Contains(got, "verified") || !strings.Contains(got, "proven") {
+		t.Errorf("got %s", got)
+	}
+	d.Clock.Advance(time.Minute)
+	if got := d.mustJSON(t, "domain", "verify", project); got["outcome"] != "verified" {
+		t.Errorf("got %v", got)
+	}
 }
 
 // A secret that was just made is on standard output, once, and nowhere else; a warning comes with it.

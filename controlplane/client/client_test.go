@@ -9,12 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tollgate/tollgate/controlplane/client"
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
+	"github.com/tollgate/tollgate/controlplane/internal/domain"
+	"github.com/tollgate/tollgate/controlplane/internal/domain/domaintest"
 )
 
 func must[T any](t *testing.T) func(T, error) T {
@@ -42,7 +45,8 @@ func collect[T any](t *testing.T, rows iter.Seq2[T, error]) []T {
 
 // What an admin does in the life of an account, by the client alone.
 func TestLifeOfAnAccount(t *testing.T) {
-	cp := controlplanetest.New(t)
+	dns := domaintest.NewDNS(t)
+	cp := controlplanetest.NewWith(t, controlplanetest.Options{BackupDir: t.TempDir(), Domains: domain.Options{Resolvers: []netip.AddrPort{dns.Addr}}})
 	c, ctx := owner(t, cp), t.Context()
 	account := must[client.Account](t)(c.CreateAccount(ctx, client.NewAccount{Name: "Acme", Status: "active"}))
 	if got := must[client.Account](t)(c.Account(ctx, account.ID)); got != account {
@@ -80,6 +84,14 @@ func TestLifeOfAnAccount(t *testing.T) {
 	asked := must[client.Domain](t)(c.StartDomainChallenge(ctx, project.ID, client.NewChallenge{}))
 	if asked.Challenge == nil || asked.Challenge.DNS == nil || asked.Challenge.HTTP == nil {
 		t.Errorf("challenge %+v", asked.Challenge)
+	}
+	if v := must[client.Verification](t)(c.VerifyDomain(ctx, project.ID)); v.Outcome == "verified" || len(v.Checks) == 0 {
+		t.Errorf("found %+v", v)
+	}
+	dns.TXT(asked.Challenge.DNS.Name, asked.Challenge.DNS.Value)
+	cp.Clock.Advance(time.Minute)
+	if v := must[client.Verification](t)(c.VerifyDomain(ctx, project.ID)); v.Outcome != "verified" || v.Domain.Proof == nil {
+		t.Errorf("found %+v", v)
 	}
 	must[client.Domain](t)(c.Domain(ctx, project.ID))
 	must[client.Project](t)(c.AttestDomain(ctx, project.ID, client.DomainStatus{Reason: "seen"}))
@@ -144,12 +156,26 @@ func TestLifeOfAnAccount(t *testing.T) {
 	}
 	collect(t, c.Usage(ctx, client.UsageQuery{AccountID: account.ID, GroupBy: []string{"key", "day"}, From: ends.Add(-24 * time.Hour)}))
 	must[client.Status](t)(c.Status(ctx))
-	if _, err := c.CreateBackup(ctx); client.Code(err) == "" {
-		t.Errorf("got %v, want to be told that the server has no folder for backups", err)
+	if b := must[client.Backup](t)(c.CreateBackup(ctx)); b.Accounts != 1 {
+		t.Errorf("backed up %+v", b)
 	}
 	collect(t, c.Accounts(ctx))
 	collect(t, c.Projects(ctx, client.ProjectFilter{AccountID: account.ID}))
 	collect(t, c.Tokens(ctx, client.TokenFilter{}))
+}
+
+// A change under the ETag of what was read is refused once that was changed.
+func TestIfMatch(t *testing.T) {
+	cp := controlplanetest.New(t)
+	c, id := owner(t, cp), cp.MustAccount(t, "active", 0)
+	var seen client.Meta
+	must[client.Account](t)(c.Account(t.Context(), id, client.Into(&seen)))
+	for i, want := range []string{"", "precondition_failed"} {
+		name := fmt.Sprint("name ", i)
+		if _, err := c.UpdateAccount(t.Context(), id, client.AccountUpdate{Name: &name}, client.IfMatch(seen.ETag)); client.Code(err) != want || (err == nil) != (want == "") {
+			t.Errorf("change %d: got %v, want %q", i, err, want)
+		}
+	}
 }
 
 func TestListsGoOnToTheirEnd(t *testing.T) {

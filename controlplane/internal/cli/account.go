@@ -41,19 +41,20 @@ type accountID struct {
 }
 
 type accountShow struct {
-	asking
+	seen
 	accountID
 }
 
 // Run is called by kong.
 func (c *accountShow) Run(s *Streams) error {
-	return one(s, &c.asking, accountColumns, func(ctx context.Context, cl *client.Client) (client.Account, error) {
-		return cl.Account(ctx, c.ID)
+	return look(s, &c.seen, accountColumns, func(ctx context.Context, cl *client.Client, opt client.CallOption) (client.Account, error) {
+		return cl.Account(ctx, c.ID, opt)
 	})
 }
 
 type accountCreate struct {
 	asking
+	repeatable
 	Name   string `required:"" placeholder:"NAME" help:"Who it is."`
 	Status string `default:"pending" enum:"pending,active" placeholder:"STATUS" help:"pending, or active to let its keys pass (${default})."`
 }
@@ -61,13 +62,16 @@ type accountCreate struct {
 // Run is called by kong.
 func (c *accountCreate) Run(s *Streams) error {
 	return one(s, &c.asking, accountColumns, func(ctx context.Context, cl *client.Client) (client.Account, error) {
-		return cl.CreateAccount(ctx, client.NewAccount{Name: c.Name, Status: c.Status})
+		var m client.Meta
+		defer func() { note(s, m) }()
+		return cl.CreateAccount(ctx, client.NewAccount{Name: c.Name, Status: c.Status}, c.options(&m)...)
 	})
 }
 
 type accountUpdate struct {
 	asking
 	accountID
+	conditional
 	Name   string `placeholder:"NAME" help:"Another name."`
 	Status string `enum:",active,disabled" default:"" placeholder:"STATUS" help:"active or disabled."`
 }
@@ -83,7 +87,7 @@ func (c *accountUpdate) Validate() error {
 // Run is called by kong.
 func (c *accountUpdate) Run(s *Streams) error {
 	return one(s, &c.asking, accountColumns, func(ctx context.Context, cl *client.Client) (client.Account, error) {
-		return cl.UpdateAccount(ctx, c.ID, client.AccountUpdate{Name: orNil(c.Name), Status: orNil(c.Status)})
+		return cl.UpdateAccount(ctx, c.ID, client.AccountUpdate{Name: orNil(c.Name), Status: orNil(c.Status)}, c.conditions()...)
 	})
 }
 
@@ -91,6 +95,7 @@ type accountClose struct {
 	asking
 	accountID
 	repeatable
+	conditional
 	Balance string `required:"" enum:"write_off,refuse" placeholder:"WHAT" help:"What becomes of credits that are left: write_off takes them back, refuse closes only an account that has none."`
 	Reason  string `required:"" placeholder:"TEXT" help:"Why; it is kept."`
 }
@@ -100,6 +105,6 @@ func (c *accountClose) Run(s *Streams) error {
 	return one(s, &c.asking, accountColumns, func(ctx context.Context, cl *client.Client) (client.Account, error) {
 		var m client.Meta
 		defer func() { note(s, m) }()
-		return cl.CloseAccount(ctx, c.ID, client.Closing{Balance: c.Balance, Reason: c.Reason}, c.options(&m)...)
+		return cl.CloseAccount(ctx, c.ID, client.Closing{Balance: c.Balance, Reason: c.Reason}, append(c.options(&m), c.conditions()...)...)
 	})
 }

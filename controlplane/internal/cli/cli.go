@@ -177,6 +177,43 @@ func (r *repeatable) options(m *client.Meta) []client.CallOption {
 	return opts
 }
 
+// conditional is what those take that change one thing.
+type conditional struct {
+	IfMatch string `name:"if-match" placeholder:"ETAG" help:"Only if it is still as it was when show --etag printed this."`
+}
+
+// conditions are the request's.
+func (c *conditional) conditions() []client.CallOption {
+	if c.IfMatch == "" {
+		return nil
+	}
+	return []client.CallOption{client.IfMatch(c.IfMatch)}
+}
+
+// seen is what those take that show one thing which can be changed.
+type seen struct {
+	asking
+	ETag bool `name:"etag" help:"Print its ETag alone, for --if-match of a change."`
+}
+
+// look asks for a T and shows it or its ETag.
+func look[T any](s *Streams, l *seen, columns []column[T], get func(context.Context, *client.Client, client.CallOption) (T, error)) error {
+	return l.ask(func(ctx context.Context, c *client.Client) error {
+		var m client.Meta
+		v, err := get(ctx, c, client.Into(&m))
+		if err != nil {
+			return err
+		}
+		if !l.ETag {
+			return show(s, l.format, columns, v)
+		}
+		if _, err := fmt.Fprintln(s.Out, m.ETag); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		return nil
+	})
+}
+
 // note tells of a repeated command that nothing was done this time.
 func note(s *Streams, m client.Meta) {
 	if m.Replayed {

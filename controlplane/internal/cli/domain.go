@@ -177,6 +177,7 @@ func (c *domainVerify) print(s *Streams, v client.Verification) error {
 type domainStatus struct {
 	asking
 	projectID
+	conditional
 	Reason string `required:"" placeholder:"TEXT" help:"Why; it is kept."`
 }
 
@@ -185,7 +186,7 @@ type domainAttest struct{ domainStatus }
 // Run is called by kong.
 func (c *domainAttest) Run(s *Streams) error {
 	return one(s, &c.asking, projectColumns, func(ctx context.Context, cl *client.Client) (client.Project, error) {
-		return cl.AttestDomain(ctx, c.ID, client.DomainStatus{Reason: c.Reason})
+		return cl.AttestDomain(ctx, c.ID, client.DomainStatus{Reason: c.Reason}, c.conditions()...)
 	})
 }
 
@@ -194,6 +195,6 @@ type domainLapse struct{ domainStatus }
 // Run is called by kong.
 func (c *domainLapse) Run(s *Streams) error {
 	return one(s, &c.asking, projectColumns, func(ctx context.Context, cl *client.Client) (client.Project, error) {
-		return cl.LapseDomain(ctx, c.ID, client.DomainStatus{Reason: c.Reason})
+		return cl.LapseDomain(ctx, c.ID, client.DomainStatus{Reason: c.Reason}, c.conditions()...)
 	})
 }

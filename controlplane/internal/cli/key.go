@@ -85,21 +85,26 @@ type keyID struct {
 }
 
 type keyShow struct {
-	asking
+	seen
 	keyID
 }
 
 // Run is called by kong.
 func (c *keyShow) Run(s *Streams) error {
-	return one(s, &c.asking, keyColumns, func(ctx context.Context, cl *client.Client) (client.Key, error) { return cl.Key(ctx, c.ID) })
+	return look(s, &c.seen, keyColumns, func(ctx context.Context, cl *client.Client, opt client.CallOption) (client.Key, error) {
+		return cl.Key(ctx, c.ID, opt)
+	})
 }
 
 type keyRevoke struct {
 	asking
 	keyID
+	conditional
 }
 
 // Run is called by kong.
 func (c *keyRevoke) Run(s *Streams) error {
-	return one(s, &c.asking, keyColumns, func(ctx context.Context, cl *client.Client) (client.Key, error) { return cl.RevokeKey(ctx, c.ID) })
+	return one(s, &c.asking, keyColumns, func(ctx context.Context, cl *client.Client) (client.Key, error) {
+		return cl.RevokeKey(ctx, c.ID, c.conditions()...)
+	})
 }

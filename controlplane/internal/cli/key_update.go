@@ -11,6 +11,7 @@ import (
 type keyUpdate struct {
 	asking
 	keyID
+	conditional
 	Name          string            `placeholder:"NAME" help:"Another name."`
 	Status        string            `enum:",active,inactive" default:"" placeholder:"STATUS" help:"active or inactive."`
 	Environment   string            `enum:",production,staging" default:"" placeholder:"ENV" help:"production or staging."`
@@ -60,6 +61,6 @@ func (c *keyUpdate) update(now time.Time) client.KeyUpdate {
 // Run is called by kong.
 func (c *keyUpdate) Run(s *Streams) error {
 	return one(s, &c.asking, keyColumns, func(ctx context.Context, cl *client.Client) (client.Key, error) {
-		return cl.UpdateKey(ctx, c.ID, c.update(time.Now()))
+		return cl.UpdateKey(ctx, c.ID, c.update(time.Now()), c.conditions()...)
 	})
 }

@@ -45,19 +45,20 @@ type projectID struct {
 }
 
 type projectShow struct {
-	asking
+	seen
 	projectID
 }
 
 // Run is called by kong.
 func (c *projectShow) Run(s *Streams) error {
-	return one(s, &c.asking, projectColumns, func(ctx context.Context, cl *client.Client) (client.Project, error) {
-		return cl.Project(ctx, c.ID)
+	return look(s, &c.seen, projectColumns, func(ctx context.Context, cl *client.Client, opt client.CallOption) (client.Project, error) {
+		return cl.Project(ctx, c.ID, opt)
 	})
 }
 
 type projectCreate struct {
 	asking
+	repeatable
 	Account string `required:"" placeholder:"ID" help:"The account that it belongs to."`
 	Name    string `required:"" placeholder:"NAME" help:"What it is called."`
 	Domain  string `required:"" placeholder:"DOMAIN" help:"A registered domain or a name below one, in Unicode or as xn--…, without port and wildcard."`
@@ -66,13 +67,16 @@ type projectCreate struct {
 // Run is called by kong.
 func (c *projectCreate) Run(s *Streams) error {
 	return one(s, &c.asking, projectColumns, func(ctx context.Context, cl *client.Client) (client.Project, error) {
-		return cl.CreateProject(ctx, client.NewProject{AccountID: c.Account, Name: c.Name, Domain: c.Domain})
+		var m client.Meta
+		defer func() { note(s, m) }()
+		return cl.CreateProject(ctx, client.NewProject{AccountID: c.Account, Name: c.Name, Domain: c.Domain}, c.options(&m)...)
 	})
 }
 
 type projectUpdate struct {
 	asking
 	projectID
+	conditional
 	Name   string `placeholder:"NAME" help:"Another name."`
 	Domain string `placeholder:"DOMAIN" help:"Another domain, which has to be verified anew."`
 }
@@ -88,6 +92,6 @@ func (c *projectUpdate) Validate() error {
 // Run is called by kong.
 func (c *projectUpdate) Run(s *Streams) error {
 	return one(s, &c.asking, projectColumns, func(ctx context.Context, cl *client.Client) (client.Project, error) {
-		return cl.UpdateProject(ctx, c.ID, client.ProjectUpdate{Name: orNil(c.Name), Domain: orNil(c.Domain)})
+		return cl.UpdateProject(ctx, c.ID, client.ProjectUpdate{Name: orNil(c.Name), Domain: orNil(c.Domain)}, c.conditions()...)
 	})
 }

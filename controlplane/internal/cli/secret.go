@@ -81,6 +81,7 @@ type keyRotate struct {
 	asking
 	keyID
 	repeatable
+	conditional
 	Overlap time.Duration `default:"0s" placeholder:"TIME" help:"How long the old one works beside the new one, such as 24h, up to 720h (${default}: it ends at once)."`
 	Halves  string        `default:"secret" enum:"secret,publishable,both" placeholder:"WHICH" help:"What of a pair is renewed: secret, publishable or both (${default})."`
 }
@@ -102,7 +103,7 @@ func (*keyRotate) Help() string {
 func (c *keyRotate) Run(s *Streams) error {
 	return c.ask(func(ctx context.Context, cl *client.Client) error {
 		var m client.Meta
-		k, err := cl.RotateKey(ctx, c.ID, client.Rotation{OverlapSeconds: int64(c.Overlap / time.Second), Halves: c.Halves}, c.options(&m)...)
+		k, err := cl.RotateKey(ctx, c.ID, client.Rotation{OverlapSeconds: int64(c.Overlap / time.Second), Halves: c.Halves}, append(c.options(&m), c.conditions()...)...)
 		if err != nil {
 			return err
 		}
@@ -114,6 +115,7 @@ type keyReplace struct {
 	asking
 	keyID
 	repeatable
+	conditional
 }
 
 // Help is shown by kong.
@@ -125,7 +127,7 @@ func (*keyReplace) Help() string {
 func (c *keyReplace) Run(s *Streams) error {
 	return c.ask(func(ctx context.Context, cl *client.Client) error {
 		var m client.Meta
-		k, err := cl.ReplaceKey(ctx, c.ID, c.options(&m)...)
+		k, err := cl.ReplaceKey(ctx, c.ID, append(c.options(&m), c.conditions()...)...)
 		if err != nil {
 			return err
 		}

@@ -36,6 +36,27 @@ var gateColumns = []column[client.GateStatus]{
 	{name: "stale", text: func(g client.GateStatus) string { return cell(g.Stale) }},
 }
 
+// CreateBackup has the server back up its database, and prints what it made.
+func (c *Connection) CreateBackup(s *Streams, asJSON bool) error {
+	return c.ask(func(ctx context.Context, cl *client.Client) error {
+		b, err := cl.CreateBackup(ctx)
+		if err != nil {
+			return err
+		}
+		return show(s, format{asJSON}, backupColumns, b)
+	})
+}
+
+var backupColumns = []column[client.Backup]{
+	{name: "name", text: func(b client.Backup) string { return cell(b.Name) }},
+	{name: "bytes", text: func(b client.Backup) string { return cell(b.Bytes) }},
+	{name: "schema", text: func(b client.Backup) string { return cell(b.Schema) }},
+	{name: "accounts", text: func(b client.Backup) string { return cell(b.Accounts) }},
+	{name: "transactions", text: func(b client.Backup) string { return cell(b.Transactions) }},
+	{name: "entries", text: func(b client.Backup) string { return cell(b.Entries) }},
+	{name: "created", text: func(b client.Backup) string { return cell(b.CreatedAt) }},
+}
+
 // Run is called by kong.
 func (c *Status) Run(s *Streams) error {
 	return c.ask(func(ctx context.Context, cl *client.Client) error {

@@ -44,26 +44,27 @@ type tokenID struct {
 }
 
 type tokenShow struct {
-	asking
+	seen
 	tokenID
 }
 
 // Run is called by kong.
 func (c *tokenShow) Run(s *Streams) error {
-	return one(s, &c.asking, tokenColumns, func(ctx context.Context, cl *client.Client) (client.Token, error) {
-		return cl.Token(ctx, c.ID)
+	return look(s, &c.seen, tokenColumns, func(ctx context.Context, cl *client.Client, opt client.CallOption) (client.Token, error) {
+		return cl.Token(ctx, c.ID, opt)
 	})
 }
 
 type tokenRevoke struct {
 	asking
 	tokenID
+	conditional
 }
 
 // Run is called by kong.
 func (c *tokenRevoke) Run(s *Streams) error {
 	return one(s, &c.asking, tokenColumns, func(ctx context.Context, cl *client.Client) (client.Token, error) {
-		return cl.RevokeToken(ctx, c.ID)
+		return cl.RevokeToken(ctx, c.ID, c.conditions()...)
 	})
 }
 
