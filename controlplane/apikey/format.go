@@ -55,15 +55,19 @@ func (f *Format) Match(s string) bool {
 
 // Matcher is a Format that is made ready to be matched often. It does not see later changes of the Format.
 type Matcher struct {
-	format  Format
-	allowed [256]bool
+	format Format
+	// foreign is 1 for every byte that is not of the alphabet.
+	foreign [256]uint8
 }
 
 // Matcher makes f ready.
 func (f *Format) Matcher() Matcher {
 	m := Matcher{format: *f}
+	for i := range m.foreign {
+		m.foreign[i] = 1
+	}
 	for i := 0; i < len(f.Alphabet); i++ {
-		m.allowed[f.Alphabet[i]] = true
+		m.foreign[f.Alphabet[i]] = 0
 	}
 	return m
 }
@@ -73,12 +77,17 @@ func (m *Matcher) Match(s string) bool {
 	if len(s) != m.format.Size() || !strings.HasPrefix(s, m.format.Prefix) {
 		return false
 	}
-	for i := len(m.format.Prefix); i < len(s); i++ {
-		if !m.allowed[s[i]] {
-			return false
+	foreign := uint8(0)
+	for rest := s[len(m.format.Prefix):]; len(rest) > 0; {
+		if len(rest) < 4 {
+			foreign |= m.foreign[rest[0]]
+			rest = rest[1:]
+			continue
 		}
+		foreign |= m.foreign[rest[0]] | m.foreign[rest[1]] | m.foreign[rest[2]] | m.foreign[rest[3]]
+		rest = rest[4:]
 	}
-	return !m.format.Checksum || m.format.checksumMatches(s)
+	return foreign == 0 && (!m.format.Checksum || m.format.checksumMatches(s))
 }
 
 // RandomBits is how many random bits a generated secret of f carries.

@@ -98,8 +98,10 @@ const (
 // proxy has them, and decides what to do. It overwrites d and reuses its memory: for a request with a key it allocates
 // nothing once d has served a few. d refers to strings of headers.
 func (c *Config) Check(d *Decision, headers [][2]string) {
-	*d = Decision{Edits: Edits{Remove: d.Edits.Remove[:0]}, marks: c.names.look(d.marks[:0], headers)}
-	c.decide(d, headers)
+	*d = Decision{Edits: Edits{Remove: d.Edits.Remove[:0]}, marks: d.marks[:0]}
+	var t target
+	d.marks = c.names.look(&t, d.marks, headers)
+	c.decide(d, &t, headers)
 	if d.Denial != nil && d.Route != nil && d.Route.Shadow {
 		// It goes upstream all the same.
 		for _, m := range d.marks {
@@ -111,8 +113,8 @@ func (c *Config) Check(d *Decision, headers [][2]string) {
 }
 
 // decide is Check of a decision that has its marks and nothing else.
-func (c *Config) decide(d *Decision, headers [][2]string) {
-	t := readTarget(d.marks, headers)
+func (c *Config) decide(d *Decision, t *target, headers [][2]string) {
+	t.settle(d.marks, headers)
 	path, ok := routePath(t.path)
 	if !ok {
 		d.Denial = badPath
@@ -208,43 +210,44 @@ func (r *Route) Undecided() *Denial {
 
 // target is where a request wants to go.
 type target struct {
-	method, path string
+	method, path, authority string
+	authorities             int
 	// authorityOK: the request names exactly one authority. Envoy folds Host into :authority; a host that does
 	// not may show both, and then they have to agree.
 	authorityOK bool
 }
 
-func readTarget(marks []mark, headers [][2]string) target {
-	var t target
-	authorities, hosts := 0, 0
-	var authority, host string
+// note takes one pseudo-header.
+func (t *target) note(name, value string) {
+	switch name {
+	case ":method":
+		t.method = value
+	case ":path":
+		t.path = value
+	case ":authority":
+		t.authorities++
+		t.authority = value
+	}
+}
+
+// settle judges the authority, once all headers were looked at.
+func (t *target) settle(marks []mark, headers [][2]string) {
+	hosts, host := 0, ""
 	for _, m := range marks {
-		if !m.exact || m.name > hostName {
-			continue
-		}
-		value := headers[m.header][1]
-		switch m.name {
-		case methodName:
-			t.method = value
-		case pathName:
-			t.path = value
-		case authorityName:
-			authorities++
-			authority = value
-		case hostName:
+		if m.name == hostName && m.exact {
 			hosts++
-			host = value
+			host = headers[m.header][1]
 		}
 	}
-	t.authorityOK = authorities <= 1 && hosts <= 1 && (authorities == 0 || hosts == 0 || authority == host) &&
-		strings.IndexByte(authority, ',') < 0 && strings.IndexByte(host, ',') < 0
-	return t
+	t.authorityOK = t.authorities <= 1 && hosts <= 1 && (t.authorities == 0 || hosts == 0 || t.authority == host) &&
+		strings.IndexByte(t.authority, ',') < 0 && strings.IndexByte(host, ',') < 0
 }
 
 // CheckTrailers returns the edits that a request's trailers need before they go upstream on route: no key and no
 // identity header passes there either. Keys are never read from trailers.
 func (c *Config) CheckTrailers(route *Route, trailers [][2]string) Edits {
-	marks := c.names.look(nil, trailers)
+	var none target
+	marks := c.names.look(&none, nil, trailers)
 	if route == nil || route.Scheme == nil {
 		return c.editsForOpenRoute(marks, trailers)
 	}

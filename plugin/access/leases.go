@@ -139,6 +139,9 @@ type LeaseRef struct {
 	gen   uint32
 }
 
+// Place is a number of r's that at most one live lease has at a time, 0 if r points to none.
+func (r LeaseRef) Place() uint32 { return uint32(r.place) }
+
 // Identity tells who is calling: ids of the control plane, Project empty if the key belongs to an account directly. The
 // strings lie in the table: they are good until the next call of another method than Identity, and whoever keeps one
 // longer clones it.

@@ -7,9 +7,6 @@ type nameID uint16
 
 const (
 	otherName nameID = iota
-	methodName
-	pathName
-	authorityName
 	hostName
 	originName
 	requestMethodName
@@ -51,8 +48,7 @@ type mark struct {
 
 func newNames() *names {
 	n := &names{count: configuredNames}
-	for id, text := range []string{methodName: ":method", pathName: ":path", authorityName: ":authority", hostName: "host",
-		originName: origin, requestMethodName: requestMethod, requestHeadersName: requestHeaders} {
+	for id, text := range []string{hostName: "host", originName: origin, requestMethodName: requestMethod, requestHeadersName: requestHeaders} {
 		if text != "" {
 			n.set(knownName{text: text, id: nameID(id)})
 		}
@@ -88,15 +84,20 @@ func (n *names) add(text string, private bool) nameID {
 	return id
 }
 
-// look appends a mark for each header that has a known name, in the order of headers.
-func (n *names) look(marks []mark, headers [][2]string) []mark {
+// look appends a mark for each header that has a known name, in the order of headers, and notes in t what the pseudo-headers
+// say, which have one spelling.
+func (n *names) look(t *target, marks []mark, headers [][2]string) []mark {
 	for i := range headers {
 		name := headers[i][0]
 		size := len(name)
 		if size == 0 {
 			continue
 		}
-		if size >= len(identityPrefix) && name[0]|0x20 == 'x' && name[2]|0x20 == 't' && identity(name) {
+		switch first := name[0]; {
+		case first == ':':
+			t.note(name, headers[i][1])
+			continue
+		case first|0x20 == 'x' && size >= len(identityPrefix) && name[2]|0x20 == 't' && identity(name):
 			marks = append(marks, mark{header: i, name: identityName, private: true})
 			continue
 		}

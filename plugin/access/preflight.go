@@ -22,7 +22,7 @@ const preflightMaxAge = "600"
 // ever charged. On a route without a scheme it is the upstream's business.
 //
 // It reports whether the request is a preflight that is decided with this, and writes d only then.
-func (c *Config) preflight(d *Decision, t target, path string, headers [][2]string) bool {
+func (c *Config) preflight(d *Decision, t *target, path string, headers [][2]string) bool {
 	if !t.authorityOK {
 		return false
 	}

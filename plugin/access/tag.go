@@ -1,7 +1,6 @@
 package access
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"unsafe"
 )
@@ -79,7 +78,8 @@ func (s *sip) text(t string) int {
 	for len(t) > 0 {
 		m := uint64(0)
 		if len(t) >= 8 {
-			m = binary.LittleEndian.Uint64(unsafe.Slice(unsafe.StringData(t), 8))
+			// Little-endian, as WebAssembly is; a machine that is not would have other tags, and no other behaviour.
+			m = *(*uint64)(unsafe.Pointer(unsafe.StringData(t)))
 			t = t[8:]
 		} else {
 			for i := range len(t) {

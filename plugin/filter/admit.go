@@ -48,12 +48,12 @@ func (s *stream) admitted(a access.Admission, t access.Instant) types.Action {
 	if route := s.decision.Route; route.Shadow && a.Remaining < route.ShadowCost {
 		return s.refuse(route.Denial(api.InsufficientCredits))
 	}
-	who, ok := p.leases.Identity(a.Lease)
-	if !ok || !s.identify(who) {
+	who, text, ok := p.tell(a.Lease, s.decision.Route)
+	if !ok || !s.identify(&who) {
 		s.giveBack(a.Lease, a.Hold)
 		return s.fail()
 	}
-	p.record(p.text.allowed(s.decision.Route, who, "lease"))
+	text.set()
 	s.passed(a.Remaining)
 	s.bill = bill{due: true, lease: a.Lease, hold: a.Hold}
 	return types.ActionContinue
@@ -63,7 +63,7 @@ func (s *stream) admitted(a access.Admission, t access.Instant) types.Action {
 func (s *stream) paid(r *api.AcquireRequest, lease *api.Lease) types.Action {
 	p := s.plugin
 	who := access.Identity{Account: lease.Account, Project: lease.Project, Key: lease.Key}
-	if !s.identify(who) {
+	if !s.identify(&who) {
 		p.reports.voidRequest(r)
 		return s.fail()
 	}
@@ -84,7 +84,7 @@ func (s *stream) passed(remaining int64) {
 }
 
 // identify tells the upstream who is calling and what it costs, at most.
-func (s *stream) identify(who access.Identity) bool {
+func (s *stream) identify(who *access.Identity) bool {
 	ok := addRequestHeader(access.HeaderAccount, who.Account) && addRequestHeader(access.HeaderKey, who.Key) &&
 		addRequestHeader(access.HeaderCost, s.decision.Route.CostText)
 	return ok && (who.Project == "" || addRequestHeader(access.HeaderProject, who.Project))

@@ -43,7 +43,8 @@ func clock(id int32) int64 {
 	return int64(outTime)
 }
 
-// taken is what the host has left in the out-variables, as a string over the buffer that it allocated.
+// taken is what the host has left in the out-variables, as a string over the buffer that it allocated. In a callback for
+// headers it is good until that returns: the memory is then lent to the host again (plugin/internal/overlay/sdk).
 func taken() string {
 	if outData == nil || outSize <= 0 {
 		return ""
@@ -53,7 +54,7 @@ func taken() string {
 	return s
 }
 
-// requestHeaders appends all request headers to dst. They are strings over the host's one buffer. It is false if the
+// requestHeaders reads all request headers into dst's memory. They are strings over the host's one buffer. It is false if the
 // host has none, or something that is no list of headers.
 func requestHeaders(dst [][2]string) ([][2]string, bool) {
 	outData, outSize = nil, 0
@@ -63,7 +64,7 @@ func requestHeaders(dst [][2]string) ([][2]string, bool) {
 	return parsePairs(dst, taken())
 }
 
-// parsePairs reads a list of pairs as the ABI has it: their number, for each the lengths of name and value, all in 32 bits,
+// parsePairs reads a list of pairs into dst's memory, as the ABI has it: their number, for each the lengths of name and value, all in 32 bits,
 // little-endian, and then for each the two texts, ended by a zero each.
 func parsePairs(dst [][2]string, raw string) ([][2]string, bool) {
 	if len(raw) < 4 {
@@ -74,19 +75,25 @@ func parsePairs(dst [][2]string, raw string) ([][2]string, bool) {
 	if n > (len(raw)-4)/8 {
 		return dst, false
 	}
-	dst = slices.Grow(dst, n)
+	dst = slices.Grow(dst, n)[:n]
 	for i, at := 0, 4+8*n; i < n; i++ {
 		// The lengths lie within raw, because n of them do, and the texts do by the test that follows.
 		lengths := (*[2]uint32)(unsafe.Add(start, 4+8*i))
 		name, value := int(lengths[0]), int(lengths[1])
 		if end := len(raw) - at; name > end || value > end || name+value+2 > end {
-			return dst, false
+			return dst[:i], false
 		}
-		text := unsafe.Add(start, at)
-		dst = append(dst, [2]string{unsafe.String((*byte)(text), name), unsafe.String((*byte)(unsafe.Add(text, name+1)), value)})
+		pair, text := (*[2]piece)(unsafe.Pointer(&dst[i])), unsafe.Add(start, at)
+		pair[0], pair[1] = piece{text, name}, piece{unsafe.Add(text, name+1), value}
 		at += name + value + 2
 	}
 	return dst, true
+}
+
+// piece is a string as Go lays it out. To make one with unsafe.String checks anew what parsePairs has checked.
+type piece struct {
+	data unsafe.Pointer
+	size int
 }
 
 // responseHeader returns the first value of a response header, empty if there is none; requestHeader that of a request

@@ -42,7 +42,14 @@ type stream struct {
 // reuse makes s the context of another stream.
 func (s *stream) reuse(id uint32) {
 	s.decision.Forget()
-	*s = stream{plugin: s.plugin, id: id, decision: s.decision}
+	s.id, s.waiting, s.carries, s.bill.due = id, nil, 0, false
+	s.finished, s.forwarded, s.showRemaining = false, false, false
+	if s.looked {
+		s.where, s.looked = access.Where{}, false
+	}
+	if s.bill.op != "" {
+		s.bill = bill{}
+	}
 }
 
 // OnHttpRequestHeaders decides, or pauses the stream while the control plane does.

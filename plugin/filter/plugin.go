@@ -59,10 +59,12 @@ type plugin struct {
 	streams          uint64
 	// quiet is how many ticks pass until the next warning about callouts.
 	quiet int
-	// headers, text and spare are memory that is used again: for a request's headers, a filter state or a number, contexts.
+	// headers, text, spare and told are memory that is used again: for a request's headers, a filter state or a number,
+	// contexts, what was told of a lease.
 	headers [][2]string
 	text    state
 	spare   []*stream
+	told    []told
 }
 
 // NewPluginContext makes the context of one plugin configuration. The host calls it before OnPluginStart.
@@ -79,6 +81,7 @@ func (p *plugin) begin() {
 	_, _ = rand.Read(seed[:]) // it never fails: it ends the VM instead
 	p.leases = access.NewLeases(access.Limits{}, seed)
 	p.usage = access.NewUsage(p.config.Labels(), seed)
+	p.told = make([]told, toldCount)
 }
 
 // record sets the filter state of the stream that the host's calls are about.

@@ -45,13 +45,16 @@ func (t state) number(name string, n int64) state {
 // allowed reads "decision=allow scheme=… account=… project=… key=… cost=… mode=…", on a shadow route "decision=shadow
 // would=allow scheme=…".
 func (t state) allowed(r *access.Route, who access.Identity, mode string) state {
-	if t = t[:0]; r.Shadow {
-		t = t.with("decision", "shadow").with("would", "allow")
-	} else {
-		t = t.with("decision", "allow")
-	}
-	t = t.with("scheme", r.Scheme.Name).with("account", who.Account)
+	t = t[:0].head(r).with("scheme", r.Scheme.Name).with("account", who.Account)
 	return t.with("project", who.Project).with("key", who.Key).with("cost", r.CostText).with("mode", mode)
+}
+
+// head is how allowed begins.
+func (t state) head(r *access.Route) state {
+	if r.Shadow {
+		return t.with("decision", "shadow").with("would", "allow")
+	}
+	return t.with("decision", "allow")
 }
 
 // unpaid reads "decision=unpaid scheme=… cost=…": nobody could decide upon the request.

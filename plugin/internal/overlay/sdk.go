@@ -48,6 +48,26 @@ func (s *state) rootOf(id uint32) uint32 {
 	return s.contextIDToRootID[id]
 }
 
+// lastPluginContext is the one that streams were made for last, nil if there is none.
+var (
+	lastPluginContext   *pluginContextState
+	lastPluginContextID uint32
+)
+
+// pluginContext returns a plugin's context, nil if there is none of that id: mostly the one of the stream before.
+func (s *state) pluginContext(id uint32) *pluginContextState {
+	if lastPluginContext == nil || lastPluginContextID != id {
+		lastPluginContext, lastPluginContextID = s.pluginContexts[id], id
+	}
+	return lastPluginContext
+}
+
+// deletePluginContext forgets a plugin's context.
+func (s *state) deletePluginContext(id uint32) {
+	delete(s.pluginContexts, id)
+	lastPluginContext = nil
+}
+
 // exists reports whether there is a context of that id.
 func (s *state) exists(id uint32) bool {
 	if _, ok := s.httpContexts.find(id); ok {
@@ -66,11 +86,20 @@ var sdkReplacements = []replacement{
 	{"vmstate.go", "s.httpContexts[contextID]; ok {", "s.httpContexts.find(contextID); ok {", 1},
 	{"vmstate.go", "\ts.contextIDToRootID[contextID] = pluginContextID\n\ts.httpContexts[contextID] = ctx\n",
 		"\ts.httpContexts.put(contextID, pluginContextID, ctx)\n", 1},
+	{"vmstate.go", "\troot, ok := s.pluginContexts[pluginContextID]\n\tif !ok {\n\t\tpanic(\"invalid plugin context id\")\n\t}\n\n" +
+		"\tif _, ok := s.httpContexts", "\troot := s.pluginContext(pluginContextID)\n\tif root == nil {\n\t\tpanic(\"invalid plugin context id\")\n\t}\n\n" +
+		"\tif _, ok := s.httpContexts", 1},
 	{"vmstate.go", "s.contextIDToRootID[s.activeContextID]", "s.rootOf(s.activeContextID)", 1},
 	{"vmstate_test_export.go", "\t\thttpContexts:      make(map[uint32]types.HttpContext),\n", "", 1},
 
 	{"abi_callback_l7.go", "currentState.httpContexts[contextID]", "currentState.httpContexts.find(contextID)", 6},
 	{"abi_callback_l7.go", "if _, ok := currentState.contextIDToRootID[ctxID]; ok {", "if currentState.exists(ctxID) {", 1},
+	{"abi_callback_l7.go", "\treturn ctx.OnHttpRequestHeaders(int(numHeaders), endOfStream)\n",
+		"\tbefore := lending()\n\taction := ctx.OnHttpRequestHeaders(int(numHeaders), endOfStream)\n" +
+			"\tif action == types.ActionContinue {\n\t\ttakeBack(before)\n\t}\n\treturn action\n", 1},
+	{"abi_callback_l7.go", "\treturn ctx.OnHttpResponseHeaders(int(numHeaders), endOfStream)\n",
+		"\tbefore := lending()\n\taction := ctx.OnHttpResponseHeaders(int(numHeaders), endOfStream)\n" +
+			"\tif action == types.ActionContinue {\n\t\ttakeBack(before)\n\t}\n\treturn action\n", 1},
 	{"abi_callback_l7.go", "//go:wasmexport proxy_on_request_body\n", "", 1},
 	{"abi_callback_l7.go", "//go:wasmexport proxy_on_response_body\n", "", 1},
 	{"abi_callback_l7.go", "//go:wasmexport proxy_on_response_trailers\n", "", 1},
@@ -86,6 +115,7 @@ var sdkReplacements = []replacement{
 			"\tdelete(currentState.contextIDToRootID, contextID)\n", 1},
 	{"abi_callback_lifecycle.go", "\t} else if _, ok = currentState.httpContexts[contextID]; ok {\n" +
 		"\t\tdelete(currentState.httpContexts, contextID)\n", "", 1},
+	{"abi_callback_lifecycle.go", "delete(currentState.pluginContexts, contextID)", "currentState.deletePluginContext(contextID)", 1},
 
 	{"abi_callback_alloc.go", "\tbuf := make([]byte, size)\n\treturn &buf[0]\n", "\treturn allocate(size)\n", 1},
 }

@@ -94,10 +94,13 @@ func (s *streams[C]) remove(id uint32) bool {
 // kept of a block keeps all of it.
 const blockSize = 16 << 10
 
-// block is what is left of the newest.
-var block []byte
+// lent is the newest block: used bytes of it have been given to the host. Number counts the blocks.
+var lent struct {
+	block        []byte
+	used, number uint32
+}
 
-// allocate returns size bytes for the host to write to, which are zero and nobody else's.
+// allocate returns size bytes for the host to write to, which are nobody else's.
 func allocate(size uint32) *byte {
 	if size > blockSize/4 {
 		large := make([]byte, size)
@@ -105,10 +108,26 @@ func allocate(size uint32) *byte {
 	}
 	// Eight bytes at least: memory of size 0 has an address of its own, too.
 	size = max(8, (size+7)&^7)
-	if uint32(len(block)) < size {
-		block = make([]byte, blockSize)
+	if uint32(len(lent.block)) < lent.used+size {
+		lent.block, lent.used = make([]byte, blockSize), 0
+		lent.number++
 	}
-	p := &block[0]
-	block = block[size:]
+	p := &lent.block[lent.used]
+	lent.used += size
 	return p
+}
+
+// loan is how much was lent at some time.
+type loan struct{ used, number uint32 }
+
+func lending() loan { return loan{lent.used, lent.number} }
+
+// takeBack makes what was lent since then free to be lent again. Whoever calls it has made sure that nobody looks at it any
+// more: the filter keeps nothing of what the host told it in a callback for headers, once that lets the stream go on, but
+// copies. That way a request leaves no garbage.
+func takeBack(since loan) {
+	if lent.number != since.number {
+		since.used = 0
+	}
+	lent.used = since.used
 }

@@ -45,28 +45,50 @@ func TestStreamsAreAMap(t *testing.T) {
 	}
 }
 
-// No two pieces of memory share a byte, and all of it is zero.
+// No two pieces of memory share a byte, until what was lent is taken back.
 func TestAllocate(t *testing.T) {
+	sizes := []uint32{0, 1, 7, 8, 9, 1700, blockSize / 4, blockSize/4 + 1, blockSize, 3, 3000, 3000, 3000, 3000, 3000}
 	var pieces [][]byte
-	for range 3 {
-		for _, size := range []uint32{0, 1, 7, 8, 9, 1700, blockSize / 4, blockSize/4 + 1, blockSize, 3, 3000, 3000, 3000, 3000, 3000} {
+	fill := func(sizes []uint32) {
+		for _, size := range sizes {
 			piece := unsafe.Slice(allocate(size), max(1, size))
-			for _, b := range piece {
-				if b != 0 {
-					t.Fatalf("memory of %d bytes has a %d in it", size, b)
-				}
-			}
 			for i := range piece {
 				piece[i] = byte(len(pieces) + 1)
 			}
 			pieces = append(pieces, piece)
 		}
 	}
-	for i, piece := range pieces {
-		for _, b := range piece {
-			if b != byte(i+1) {
-				t.Fatalf("piece %d has a byte of piece %d", i+1, b)
+	check := func(what string) {
+		t.Helper()
+		for i, piece := range pieces {
+			for _, b := range piece {
+				if b != byte(i+1) {
+					t.Fatalf("%s: piece %d has a byte of piece %d", what, i+1, b)
+				}
 			}
 		}
+	}
+	for range 3 {
+		fill(sizes)
+	}
+	check("lent")
+	for n := range len(sizes) {
+		kept := len(pieces)
+		since := lending()
+		fill(sizes[:n])
+		takeBack(since)
+		pieces = pieces[:kept]
+		fill(sizes[:1])
+		check("taken back")
+	}
+	since := lending()
+	allocations := testing.AllocsPerRun(1000, func() {
+		allocate(1700)
+		allocate(100)
+		takeBack(since)
+		since = lending()
+	})
+	if allocations > 0 {
+		t.Errorf("%v allocations for what is taken back each time", allocations)
 	}
 }
