@@ -13,6 +13,7 @@ import (
 
 	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/plugin/access"
+	"github.com/tollgate/tollgate/testenv"
 )
 
 // The README's table of refusals is what API clients are told; it has to say what the filter sends.
@@ -68,6 +69,40 @@ func TestREADMESchemeParses(t *testing.T) {
 	}
 	if _, err := schemes[0].Secret.Generate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// An operator looks a stat up in the README's table.
+func TestREADMEListsEveryStat(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("`(tollgate\\.[a-z._]+)(REASON|{[a-z_,]+})?`").FindAllStringSubmatch(string(text), -1) {
+		switch {
+		case m[2] == "REASON":
+			for _, r := range access.Reasons() {
+				listed[m[1]+string(r)] = true
+			}
+		case m[2] != "":
+			for name := range strings.SplitSeq(strings.Trim(m[2], "{}"), ",") {
+				listed[m[1]+name] = true
+			}
+		default:
+			listed[m[1]] = true
+		}
+	}
+	g := newGate(t, testenv.Options{}, nil)
+	for _, stat := range g.Metrics().Snapshot() {
+		if strings.HasPrefix(stat.Name, "tollgate.") && !listed[stat.Name] {
+			t.Errorf("README.md does not list %s", stat.Name)
+		}
+		delete(listed, stat.Name)
+	}
+	for name := range listed {
+		t.Errorf("README.md lists %s, which the filter does not have", name)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -147,4 +148,23 @@ func TestBackupByREST(t *testing.T) {
 	}
 	cp.Restore(t, filepath.Join(dir, got.Name))
 	cp.Verify(t)
+}
+
+// An operator looks a metric up in the README's table.
+func TestREADMEListsEveryMetric(t *testing.T) {
+	cp := controlplanetest.New(t)
+	postGate(t, cp, "/gate/v1/sync", `{"gate":"edge-1","boot":"a"}`)
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := regexp.MustCompile(`(?m)^# TYPE (tollgate_\w+)`).FindAllStringSubmatch(metricsOf(t, cp), -1)
+	if len(metrics) < 20 {
+		t.Errorf("%d metrics", len(metrics))
+	}
+	for _, m := range metrics {
+		if !regexp.MustCompile("`" + m[1] + "[`{]").Match(readme) {
+			t.Errorf("README.md does not list the metric %s", m[1])
+		}
+	}
 }
