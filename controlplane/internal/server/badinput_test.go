@@ -36,9 +36,9 @@ var writes = []struct {
 	{"POST", "/v1/projects/{project}/domain/lapse", `{"reason":"r"}`, "reason"},
 	{"POST", "/v1/tokens", `{"name":"t","role":"account","account_id":"{account}"}`, "name"},
 	{"POST", "/v1/tokens/{token}/revoke", `{}`, ""},
-	{"POST", "/v1/accounts/{account}/close", `{"balance":"write_off","reason":"r"}`, "reason"},
 	{"POST", "/v1/projects/{project}/domain", `{"method":"dns"}`, "method"},
 	{"POST", "/v1/projects/{project}/domain/verify", `{}`, ""},
+	{"POST", "/v1/accounts/{account}/close", `{"balance":"write_off","reason":"r"}`, "reason"},
 }
 
 // badBodies are wrong on every route. Each is made of the route's good body.

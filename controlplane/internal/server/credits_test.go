@@ -128,6 +128,7 @@ func TestCloseAccount(t *testing.T) {
 		{"POST", "/v1/keys", `{"account_id":"{account}","scheme":"genrex","name":"n"}`},
 		{"POST", "/v1/keys", `{"project_id":"{project}","scheme":"vexrail","name":"n"}`},
 		{"PATCH", "/v1/projects/{project}", `{"name":"n"}`}, {"POST", "/v1/projects/{project}/domain/attest", `{"reason":"r"}`},
+		{"POST", "/v1/projects/{project}/domain", `{"method":"dns"}`}, {"PATCH", "/v1/projects/{project}", `{"domain":"b.example"}`},
 		{"PATCH", "/v1/keys/{key}", `{"name":"n"}`}, {"POST", "/v1/tokens", `{"name":"n","role":"account","account_id":"{account}"}`},
 		{"POST", "/v1/keys/{key}/rotate", `{}`}, {"POST", "/v1/keys/{pair}/replace", `{}`},
 	} {

@@ -141,6 +141,7 @@ func (s *Server) registerDomains(a huma.API) {
 		OperationID: "start-domain-challenge", Method: http.MethodPost, Path: "/v1/projects/{id}/domain",
 		Summary:     "Ask the holder of a project's domain for a proof",
 		Description: "The reply says what to put where, and until when. It takes the place of an earlier challenge; the domain's status stays as it is.", DefaultStatus: http.StatusCreated,
+		Errors: []int{http.StatusConflict},
 	}, s.startChallenge)
 	handle(s, a, writeDomains, huma.Operation{
 		OperationID: "verify-domain", Method: http.MethodPost, Path: "/v1/projects/{id}/domain/verify", Summary: "Look for the proof now, and say what was found",
@@ -187,6 +188,9 @@ func (s *Server) verifyDomain(ctx context.Context, in *verifyDomainInput) (*veri
 	if err == nil && d.Challenge == nil && d.Proof == nil {
 		err = store.ErrNoChallenge
 	}
+	if err == nil {
+		err = s.checkOpen(ctx, d.Project.AccountID)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("verify domain: %w", err)
 	}
@@ -200,6 +204,15 @@ func (s *Server) verifyDomain(ctx context.Context, in *verifyDomainInput) (*veri
 		return nil, fmt.Errorf("verify domain: %w", err)
 	}
 	return &verificationOutput{Body: showVerification(found, d)}, nil
+}
+
+// checkOpen returns store.ErrAccountClosed for an account of which nothing changes any more.
+func (s *Server) checkOpen(ctx context.Context, accountID string) error {
+	a, err := s.store.Account(ctx, accountID)
+	if err == nil && a.Status == store.AccountClosed {
+		err = store.ErrAccountClosed
+	}
+	return err
 }
 
 func showVerification(found domain.Result, d store.Domain) verification {

@@ -269,6 +269,27 @@ func TestAttestedInPlaceOfAProof(t *testing.T) {
 	}
 }
 
+// Nobody is asked for anything and nothing is looked at any more, on request or by itself, but a domain can be withdrawn.
+func TestDomainOfAClosedAccount(t *testing.T) {
+	f := newDomainFixture(t)
+	f.publishRecord(f.start(t, "dns"))
+	f.verify(t)
+	f.start(t, "dns")
+	if a := f.do(t, "POST", "/v1/accounts/{account}/close", `{"balance":"refuse","reason":"over"}`); a.status != 200 {
+		t.Fatalf("got %d: %s", a.status, a.body)
+	}
+	f.Clock.Advance(365 * 24 * time.Hour)
+	for _, path := range []string{"", "/verify", "/attest"} {
+		f.conflict(t, "POST", "/v1/projects/{project}/domain"+path, map[string]string{"": `{"method":"dns"}`, "/attest": `{"reason":"r"}`}[path], "account_closed")
+	}
+	if n := f.RecheckDomains(t); n != 0 {
+		t.Errorf("%d re-checks", n)
+	}
+	if a := f.do(t, "POST", "/v1/projects/{project}/domain/lapse", `{"reason":"r"}`); a.status != 200 {
+		t.Errorf("withdrawn: got %d: %s", a.status, a.body)
+	}
+}
+
 func TestLooksAreRateLimited(t *testing.T) {
 	f := newDomainFixture(t)
 	f.start(t, "http")

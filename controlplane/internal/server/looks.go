@@ -135,8 +135,8 @@ func (s *Server) recheckProject(ctx context.Context, id string) error {
 	if err == nil && d.Proof != nil {
 		_, _, err = s.recheck(ctx, d)
 	}
-	// Somebody has changed the domain meanwhile.
-	if errors.Is(err, store.ErrNoChallenge) {
+	// Somebody has changed the domain meanwhile, or closed the account.
+	if errors.Is(err, store.ErrNoChallenge) || errors.Is(err, store.ErrAccountClosed) {
 		return nil
 	}
 	if err != nil {

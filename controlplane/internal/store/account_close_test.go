@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/controlplane/api"
+	"github.com/tollgate/tollgate/controlplane/apikey"
 	"github.com/tollgate/tollgate/controlplane/internal/ledger"
 )
 
@@ -55,6 +56,9 @@ func TestClosedAccountDoesNotChange(t *testing.T) {
 	site := w.mustSite()
 	account := site.AccountID
 	key, pair := w.mustKey(account, "secret"), w.mustPair(site.ID, "1")
+	proven, asked := w.mustProject(account), w.mustProject(account)
+	w.mustProve(proven.ID, tokenA)
+	w.mustChallenge(asked.ID, tokenB)
 	if _, _, err := w.CloseAccount(t.Context(), account, closing(RefuseBalance), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +73,26 @@ func TestClosedAccountDoesNotChange(t *testing.T) {
 		"project": func() error {
 			return first(w.CreateProject(ctx, NewProject{AccountID: account, Name: "n", Domain: "a.example"}, nil))
 		},
-		"key":      func() error { return first(w.CreateKey(ctx, newKey(account, "x"), nil)) },
-		"pair":     func() error { return first(w.CreateKey(ctx, newPair(site.ID, "x"), nil)) },
-		"rotation": func() error { return first(w.RotateKey(ctx, key.ID, Rotation{Secret: newSecret("y")}, nil)) },
+		"project renamed": func() error { return sole(w.UpdateProject(ctx, site.ID, ProjectUpdate{Name: ptr("n")})) },
+		"domain":          func() error { return sole(w.UpdateProject(ctx, site.ID, ProjectUpdate{Domain: ptr("b.example")})) },
+		"attestation":     func() error { return sole(w.AttestDomain(ctx, asked.ID, "r", "x")) },
+		"challenge": func() error {
+			return sole(w.StartChallenge(ctx, site.ID, NewChallenge{Method: "dns", Token: tokenA, Life: week}))
+		},
+		"look": func() error { return sole(w.MissChallenge(ctx, asked.ID, tokenB, "no_record")) },
+		"answer": func() error {
+			return sole(w.ProveDomain(ctx, asked.ID, Answered{Token: tokenB, By: "dns", Outcome: "verified"}))
+		},
+		"re-check": func() error {
+			return sole(w.RecordRecheck(ctx, proven.ID, Recheck{Token: tokenA, Outcome: "verified"}))
+		},
+		"token": func() error {
+			return first(w.CreateToken(ctx, NewToken{Name: "n", Role: RoleAccount, AccountID: account, Digest: apikey.DigestOf("t")}, nil))
+		},
+		"key renamed": func() error { return sole(w.UpdateKey(ctx, key.ID, KeyUpdate{Name: ptr("n")})) },
+		"key":         func() error { return first(w.CreateKey(ctx, newKey(account, "x"), nil)) },
+		"pair":        func() error { return first(w.CreateKey(ctx, newPair(site.ID, "x"), nil)) },
+		"rotation":    func() error { return first(w.RotateKey(ctx, key.ID, Rotation{Secret: newSecret("y")}, nil)) },
 		"replacement": func() error {
 			return first(w.ReplaceKey(ctx, pair.ID, Replacement{newSecret("y"), newPublishable("z")}, nil))
 		},
@@ -81,7 +102,10 @@ func TestClosedAccountDoesNotChange(t *testing.T) {
 		}
 	}
 	// What is taken away can be taken away.
-	for name, err := range map[string]error{"revoke": sole(w.RevokeKey(ctx, key.ID)), "lapse": sole(w.LapseDomain(ctx, site.ID, "r", "x"))} {
+	for name, err := range map[string]error{
+		"revoke": sole(w.RevokeKey(ctx, key.ID)), "lapse": sole(w.LapseDomain(ctx, site.ID, "r", "x")),
+		"proof gone": sole(w.RecordRecheck(ctx, proven.ID, Recheck{Token: tokenA, Outcome: "nxdomain", Lapse: "gone"})),
+	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

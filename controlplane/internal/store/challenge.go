@@ -116,15 +116,18 @@ func (tx *writeTx) domain(projectID string) (Domain, error) {
 }
 
 // StartChallenge asks the holder of a project's domain for a proof, in the place of what they were asked for before. The
-// domain's status stays as it is. It returns ErrNotFound.
+// domain's status stays as it is. It returns ErrNotFound or ErrAccountClosed.
 func (s *Store) StartChallenge(ctx context.Context, projectID string, in NewChallenge) (Domain, error) {
 	if err := in.check(); err != nil {
 		return Domain{}, fmt.Errorf("start challenge: %w", err)
 	}
 	return write(ctx, s, func(tx *writeTx) (Domain, error) {
 		d, err := tx.domain(projectID)
+		if err == nil {
+			err = tx.checkOpen(d.Project.AccountID)
+		}
 		if err != nil {
-			return Domain{}, err
+			return Domain{}, fmt.Errorf("start challenge: %w", err)
 		}
 		c := Challenge{
 			Method: in.Method, Token: in.Token, CreatedAt: fromMicros(tx.now), ExpiresAt: fromMicros(tx.now + in.Life.Microseconds()),
@@ -142,7 +145,7 @@ func (s *Store) StartChallenge(ctx context.Context, projectID string, in NewChal
 }
 
 // MissChallenge records that the answer to the challenge with this token was looked for and not found. It returns
-// ErrNotFound, or ErrNoChallenge for another token than the present one.
+// ErrNotFound, ErrAccountClosed, or ErrNoChallenge for another token than the present one.
 func (s *Store) MissChallenge(ctx context.Context, projectID, token, outcome string) (Domain, error) {
 	return write(ctx, s, func(tx *writeTx) (Domain, error) {
 		d, err := tx.challenged(projectID, token)
@@ -163,11 +166,14 @@ func (s *Store) MissChallenge(ctx context.Context, projectID, token, outcome str
 	})
 }
 
-// challenged returns a domain whose present challenge has this token.
+// challenged returns a domain whose present challenge has this token and may be answered.
 func (tx *writeTx) challenged(projectID, token string) (Domain, error) {
 	d, err := tx.domain(projectID)
 	if err == nil && (d.Challenge == nil || d.Challenge.Token != token) {
 		err = fmt.Errorf("challenge: %w", ErrNoChallenge)
+	}
+	if err == nil {
+		err = tx.checkOpen(d.Project.AccountID)
 	}
 	return d, err
 }

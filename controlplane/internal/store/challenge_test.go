@@ -215,6 +215,15 @@ func TestRechecks(t *testing.T) {
 		t.Errorf("gates are told %v", changes)
 	}
 	due(9)
+
+	// Nobody looks for what a closed account has proven.
+	w.mustProve(first.ID, tokenB)
+	w.clock.Advance(week)
+	due(9, first.ID)
+	if _, _, err := w.CloseAccount(t.Context(), first.AccountID, closing(WriteOffBalance), nil); err != nil {
+		t.Fatal(err)
+	}
+	due(9)
 }
 
 // Every act about a domain is in the audit log, and no token is.

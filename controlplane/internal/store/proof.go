@@ -30,7 +30,8 @@ type ProofState struct {
 	NextAt time.Time
 }
 
-// DueProofs lists the projects whose proofs are to be looked at by now, the longest due first.
+// DueProofs lists the projects whose proofs are to be looked at by now, the longest due first. Those of closed accounts are
+// never looked at again.
 func (s *Store) DueProofs(ctx context.Context, limit int) (projectIDs []string, err error) {
 	ids, err := s.queries.DueProofs(ctx, queries.DueProofsParams{NowUs: s.now().UnixMicro(), MaxRows: int64(limit)})
 	if err != nil {
@@ -47,7 +48,7 @@ type Answered struct {
 }
 
 // ProveDomain records that the challenge with this token is answered: the domain is verified. It returns ErrNotFound,
-// ErrNoChallenge for another token than the present one, and ErrChallengeExpired.
+// ErrNoChallenge for another token than the present one, ErrAccountClosed, and ErrChallengeExpired.
 func (s *Store) ProveDomain(ctx context.Context, projectID string, in Answered) (Domain, error) {
 	return write(ctx, s, func(tx *writeTx) (Domain, error) {
 		d, err := tx.challenged(projectID, in.Token)
@@ -87,7 +88,7 @@ type Recheck struct {
 }
 
 // RecordRecheck records a look at a proof. One that holds no longer is dropped, and the domain lapses. It returns
-// ErrNotFound, or ErrNoChallenge if the proof with this token is gone.
+// ErrNotFound, ErrNoChallenge if the proof with this token is gone, or ErrAccountClosed for a proof that would hold.
 func (s *Store) RecordRecheck(ctx context.Context, projectID string, in Recheck) (Domain, error) {
 	if err := checkText("lapse", in.Lapse, 0, MaxReasonLen); err != nil {
 		return Domain{}, fmt.Errorf("record recheck: %w", err)
@@ -102,6 +103,9 @@ func (s *Store) RecordRecheck(ctx context.Context, projectID string, in Recheck)
 		}
 		if in.Lapse != "" {
 			return tx.lapse(d, in.Lapse)
+		}
+		if err := tx.checkOpen(d.Project.AccountID); err != nil {
+			return Domain{}, fmt.Errorf("record recheck: %w", err)
 		}
 		err = tx.SetProofOutcome(tx.ctx, queries.SetProofOutcomeParams{
 			ProjectID: projectID, SeenUs: in.State.SeenAt.UnixMicro(), CheckedUs: tx.now, Outcome: in.Outcome,

@@ -32,5 +32,8 @@ WHERE project_id = sqlc.arg(project_id);
 DELETE FROM domain_proofs WHERE project_id = sqlc.arg(project_id);
 
 -- name: DueProofs :many
-SELECT project_id FROM domain_proofs WHERE next_us <= sqlc.arg(now_us) ORDER BY next_us, project_id
+SELECT d.project_id FROM domain_proofs d WHERE d.next_us <= sqlc.arg(now_us)
+    AND NOT EXISTS (SELECT 1 FROM projects p JOIN accounts a ON a.id = p.account_id
+                    WHERE p.id = d.project_id AND a.closed_us IS NOT NULL)
+ORDER BY d.next_us, d.project_id
 LIMIT sqlc.arg(max_rows);

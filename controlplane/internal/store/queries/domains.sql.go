@@ -48,7 +48,10 @@ func (q *Queries) DeleteProof(ctx context.Context, projectID string) error {
 }
 
 const dueProofs = `-- name: DueProofs :many
-SELECT project_id FROM domain_proofs WHERE next_us <= ?1 ORDER BY next_us, project_id
+SELECT d.project_id FROM domain_proofs d WHERE d.next_us <= ?1
+    AND NOT EXISTS (SELECT 1 FROM projects p JOIN accounts a ON a.id = p.account_id
+                    WHERE p.id = d.project_id AND a.closed_us IS NOT NULL)
+ORDER BY d.next_us, d.project_id
 LIMIT ?2
 `
 
