@@ -47,6 +47,8 @@ type Lease struct {
 	Forfeited Credits
 	// Unpaid is what of Used nobody has paid for.
 	Unpaid Credits
+	// Refunded is what of Forfeited people have given back, as far as its caller knows.
+	Refunded Credits
 }
 
 // NewLease is an open lease of which nothing is used.
@@ -177,7 +179,7 @@ func (s *settlement) late(fresh Credits, final bool, balances Balances) {
 	s.move(LateWriteOff, min(unpaid, MaxCredits-balances.WrittenOff))
 	if final {
 		// People may have given it back before.
-		s.move(LateRefund, min(s.lease.Forfeited, balances.Spent))
+		s.move(LateRefund, min(max(0, s.lease.Forfeited-s.lease.Refunded), balances.Spent))
 		s.lease.Forfeited = 0
 	}
 }

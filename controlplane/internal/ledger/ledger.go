@@ -130,7 +130,7 @@ func Adjust(amount Credits) (Transaction, error) {
 }
 
 // RefundSpent gives amount spent credits back, 1 to MaxCredits; otherwise ErrAmount. What gates take back later of the same
-// credits is bounded by what is still spent.
+// credits is bounded by what is still spent, and its caller takes off what people have refunded by name.
 func RefundSpent(amount Credits) (Transaction, error) {
 	return move(KindRefund, Spent, Available, amount)
 }

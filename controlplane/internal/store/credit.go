@@ -71,7 +71,7 @@ type Transaction struct {
 // ledger.MaxCredits in all.
 func (s *Store) TopUp(ctx context.Context, in TopUp, idem *Idempotency) (txn Transaction, replayed bool, err error) {
 	move, err := ledger.TopUp(ledger.Credits(in.Amount))
-	m := movement{in.AccountID, move, in.Amount, "", in.Reason, in.Actor}
+	m := movement{in.AccountID, move, in.Amount, "", in.Reason, in.Actor, ""}
 	return s.moveCredits(ctx, &m, err, 0, idem)
 }
 
@@ -79,7 +79,7 @@ func (s *Store) TopUp(ctx context.Context, in TopUp, idem *Idempotency) (txn Tra
 // ledger.ErrInsufficientCredits: what leases hold is not available.
 func (s *Store) Adjust(ctx context.Context, in Adjustment, idem *Idempotency) (txn Transaction, replayed bool, err error) {
 	move, err := ledger.Adjust(ledger.Credits(in.Amount))
-	m := movement{in.AccountID, move, in.Amount, "", in.Reason, in.Actor}
+	m := movement{in.AccountID, move, in.Amount, "", in.Reason, in.Actor, ""}
 	return s.moveCredits(ctx, &m, err, 1, idem)
 }
 
@@ -88,7 +88,7 @@ func (s *Store) Adjust(ctx context.Context, in Adjustment, idem *Idempotency) (t
 // entry that is not of this account or spent nothing.
 func (s *Store) RefundCredits(ctx context.Context, in Refund, idem *Idempotency) (txn Transaction, replayed bool, err error) {
 	move, err := ledger.RefundSpent(ledger.Credits(in.Amount))
-	m := movement{in.AccountID, move, in.Amount, in.EntryID, in.Reason, in.Actor}
+	m := movement{in.AccountID, move, in.Amount, in.EntryID, in.Reason, in.Actor, ""}
 	err = errors.Join(err, checkText("entry_id", in.EntryID, 0, MaxNameLen))
 	return s.moveCredits(ctx, &m, err, 1, idem)
 }
@@ -101,6 +101,8 @@ type movement struct {
 	amount        int64
 	refundedEntry string
 	reason, actor string
+	// refundedOp is the operation by which a gate may give back, later, what refundedEntry spent.
+	refundedOp string
 }
 
 // moveCredits does m, unless bad says that it was ill made.
@@ -168,6 +170,7 @@ func (tx *writeTx) adjustCredits(m *movement, idempotencyKey string) (txn Transa
 	err = tx.InsertCredit(tx.ctx, queries.InsertCreditParams{
 		TransactionID: done.id, AccountID: m.accountID, Kind: string(m.move.Kind), Amount: m.amount,
 		IdempotencyKey: idempotencyKey, RefundedEntry: optional(m.refundedEntry),
+		RefundedOp: optional(m.refundedOp),
 	})
 	if err != nil {
 		return Transaction{}, "", fmt.Errorf("record credits: %w", err)
@@ -199,20 +202,19 @@ func (tx *writeTx) checkRefund(m *movement) error {
 	if err != nil {
 		return fmt.Errorf("read entry: %w", err)
 	}
-	if e.Kind == string(ledger.KindDebit) {
-		verdict, err := tx.OperationVerdict(tx.ctx, e.OpID)
-		if err != nil {
-			return fmt.Errorf("read operation: %w", err)
-		}
-		if verdict != string(opGranted) {
-			return ErrNotSpent
-		}
+	returned, err := tx.returned(&e)
+	if err != nil {
+		return err
+	}
+	m.refundedOp = ""
+	if e.Kind == string(ledger.KindDebit) || e.Kind == string(ledger.KindForfeit) {
+		m.refundedOp = e.OpID
 	}
 	refunds, err := tx.RefundsOfEntry(tx.ctx, optional(m.refundedEntry))
 	if err != nil {
 		return fmt.Errorf("read refunds: %w", err)
 	}
-	left := e.Delta - m.amount
+	left := e.Delta - returned - m.amount
 	for _, amount := range refunds {
 		left -= amount
 	}
@@ -220,6 +222,46 @@ func (tx *writeTx) checkRefund(m *movement) error {
 		return ErrRefundExceeds
 	}
 	return nil
+}
+
+// returned is what a gate has given back of what an entry spent, at most; ErrNotSpent if that may be all.
+func (tx *writeTx) returned(e *queries.Entry) (int64, error) {
+	switch ledger.Kind(e.Kind) {
+	case ledger.KindDebit:
+		verdict, err := tx.OperationVerdict(tx.ctx, e.OpID)
+		if err != nil {
+			return 0, fmt.Errorf("read operation: %w", err)
+		}
+		if verdict != string(opGranted) {
+			return 0, ErrNotSpent
+		}
+	case ledger.KindForfeit:
+		l, found, err := tx.lease(e.LeaseID)
+		if err != nil {
+			return 0, err
+		}
+		// Once the lease is forgotten, nobody knows.
+		if !found {
+			return 0, ErrNotSpent
+		}
+		if l.Final {
+			return int64(l.Granted - l.Used), nil
+		}
+	}
+	return 0, nil
+}
+
+// refundedOf is what people have given back of an operation's debit, or of what its lease forfeited.
+func (tx *writeTx) refundedOf(opID string) (ledger.Credits, error) {
+	refunds, err := tx.RefundsOfOperation(tx.ctx, optional(opID))
+	if err != nil {
+		return 0, fmt.Errorf("read refunds: %w", err)
+	}
+	var sum ledger.Credits
+	for _, amount := range refunds {
+		sum += ledger.Credits(amount)
+	}
+	return sum, nil
 }
 
 // moved rebuilds a transaction of people from its entry to the available bucket.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/tollgate/tollgate/controlplane/api"
@@ -192,4 +193,39 @@ func TestRefundedBeforeTheLateReport(t *testing.T) {
 	w.mustReport("vm", l, 10, true, 10, api.LeaseDrop)
 	w.mustHave(1000, 0, 0, 0)
 	w.verify()
+}
+
+// What people have refunded of a debit by its entry the gate does not give back again, whatever else is spent; nor does it
+// give back again what they have refunded of forfeited credits, nor they what it has.
+func TestNothingIsGivenBackTwice(t *testing.T) {
+	w := newLeaseWorld(t, LeaseOptions{Unreported: ledger.Charge})
+	w.mustAcquire(acquireOf("secret", "boot-1-other", 100))
+	w.mustAcquire(acquireOf("secret", "boot-1-a", 6))
+	must(t, w.refund(w.account.ID, 4, w.spentBy(w.account.ID, "boot-1-a").ID))
+	w.mustSync(void("boot-1-a"))
+	w.mustHave(900, 0, 100, 0)
+
+	early, late := w.lease("vm", "1", 1, 50).Lease, w.lease("vm", "2", 1, 50).Lease
+	w.clock.Advance(closedBy)
+	if n, err := w.CloseExpired(t.Context(), 10); n != 2 || err != nil {
+		t.Fatalf("closed %d, %v", n, err)
+	}
+	must(t, w.refund(w.account.ID, 30, w.spentBy(w.account.ID, "vm-1").ID))
+	w.mustReport("vm", early, 10, true, 10, api.LeaseDrop)
+	w.mustHave(840, 0, 160, 0)
+	forfeited := w.spentBy(w.account.ID, "vm-2").ID
+	w.mustReport("vm", late, 10, true, 10, api.LeaseDrop)
+	w.mustHave(880, 0, 120, 0)
+	if err := w.refund(w.account.ID, 11, forfeited); !errors.Is(err, ErrRefundExceeds) {
+		t.Errorf("refund of what was given back: %v", err)
+	}
+	must(t, w.refund(w.account.ID, 10, forfeited))
+	w.mustHave(890, 0, 110, 0)
+	w.verify()
+
+	w.clock.Advance(8 * 24 * time.Hour)
+	must(t, w.Prune(t.Context()))
+	if err := w.refund(w.account.ID, 1, forfeited); !errors.Is(err, ErrNotSpent) {
+		t.Errorf("refund of what nobody knows of: %v", err)
+	}
 }

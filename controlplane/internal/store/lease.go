@@ -137,6 +137,11 @@ func (tx *writeTx) reportLease(l *lease, used ledger.Credits, final bool) error 
 	if err != nil {
 		return err
 	}
+	if l.Forfeited > 0 && final {
+		if l.Refunded, err = tx.refundedOf(l.opID); err != nil {
+			return err
+		}
+	}
 	next, moves, err := l.Report(used, final, balances)
 	if err != nil {
 		return fmt.Errorf("lease %s: %w", l.id, err)

@@ -155,7 +155,7 @@ func (tx *writeTx) void(opID string) error {
 	if err := tx.settle(opID, opGranted, opVoided, op.lease.Credits); err != nil {
 		return err
 	}
-	credits, err := tx.reversible(op.lease.Account, ledger.Credits(op.lease.Credits))
+	credits, err := tx.reversible(opID, op.lease.Account, ledger.Credits(op.lease.Credits))
 	if err != nil || credits == 0 {
 		return err
 	}
@@ -168,7 +168,12 @@ func (tx *writeTx) void(opID string) error {
 
 // reversible is what of a debit can be given back: people may have given it back before. To fail then would hold up all that
 // the gate reports.
-func (tx *writeTx) reversible(accountID string, cost ledger.Credits) (ledger.Credits, error) {
+func (tx *writeTx) reversible(opID, accountID string, cost ledger.Credits) (ledger.Credits, error) {
+	refunded, err := tx.refundedOf(opID)
+	if err != nil {
+		return 0, err
+	}
+	cost -= refunded
 	balances, err := tx.balances(accountID)
 	if err != nil || cost <= balances.Spent {
 		return cost, err

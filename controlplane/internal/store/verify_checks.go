@@ -121,6 +121,11 @@ var checks = []check{
 				WHERE refunded_entry IS NOT NULL
 			UNION ALL SELECT id, account_id, delta, 0 FROM entries WHERE bucket = 'spent' AND delta > 0)
 		GROUP BY entry HAVING sum(refunded) > sum(spent) OR sum(refunded) > 0 AND min(account_id) <> max(account_id)`},
+	{"more was given back of an operation than it spent", `SELECT op, sum(spent) AS spent, sum(returned) AS returned
+		FROM (SELECT refunded_op AS op, 0 AS spent, amount AS returned, 1 AS named FROM credits WHERE refunded_op IS NOT NULL
+			UNION ALL SELECT op_id, delta, 0, 0 FROM entries WHERE bucket = 'spent' AND (kind = 'debit' OR kind = 'forfeit')
+			UNION ALL SELECT op_id, 0, delta, 0 FROM entries WHERE bucket = 'available' AND (kind = 'void' OR kind = 'late_refund'))
+		GROUP BY op HAVING sum(named) > 0 AND sum(returned) > sum(spent)`},
 	{"closed account has credits available", `SELECT a.id AS account, w.available FROM accounts a
 		JOIN wallets w ON w.account_id = a.id WHERE a.closed_us IS NOT NULL AND w.available > 0`},
 

@@ -49,6 +49,7 @@ type Credit struct {
 	Amount         int64
 	IdempotencyKey string
 	RefundedEntry  sql.NullString
+	RefundedOp     sql.NullString
 }
 
 type DomainChallenge struct {

@@ -22,7 +22,7 @@ func (q *Queries) CountRefunds(ctx context.Context, accountID string) (int64, er
 }
 
 const credit = `-- name: Credit :one
-SELECT transaction_id, account_id, kind, amount, idempotency_key, refunded_entry FROM credits WHERE transaction_id = ?1
+SELECT transaction_id, account_id, kind, amount, idempotency_key, refunded_entry, refunded_op FROM credits WHERE transaction_id = ?1
 `
 
 func (q *Queries) Credit(ctx context.Context, transactionID string) (Credit, error) {
@@ -35,6 +35,7 @@ func (q *Queries) Credit(ctx context.Context, transactionID string) (Credit, err
 		&i.Amount,
 		&i.IdempotencyKey,
 		&i.RefundedEntry,
+		&i.RefundedOp,
 	)
 	return i, err
 }
@@ -72,9 +73,9 @@ func (q *Queries) Entry(ctx context.Context, arg EntryParams) (Entry, error) {
 }
 
 const insertCredit = `-- name: InsertCredit :exec
-INSERT INTO credits (transaction_id, account_id, kind, amount, idempotency_key, refunded_entry)
+INSERT INTO credits (transaction_id, account_id, kind, amount, idempotency_key, refunded_entry, refunded_op)
 VALUES (?1, ?2, ?3, ?4, ?5,
-        ?6)
+        ?6, ?7)
 `
 
 type InsertCreditParams struct {
@@ -84,6 +85,7 @@ type InsertCreditParams struct {
 	Amount         int64
 	IdempotencyKey string
 	RefundedEntry  sql.NullString
+	RefundedOp     sql.NullString
 }
 
 func (q *Queries) InsertCredit(ctx context.Context, arg InsertCreditParams) error {
@@ -94,6 +96,7 @@ func (q *Queries) InsertCredit(ctx context.Context, arg InsertCreditParams) erro
 		arg.Amount,
 		arg.IdempotencyKey,
 		arg.RefundedEntry,
+		arg.RefundedOp,
 	)
 	return err
 }
@@ -115,6 +118,33 @@ SELECT amount FROM credits WHERE refunded_entry = ?1
 
 func (q *Queries) RefundsOfEntry(ctx context.Context, refundedEntry sql.NullString) ([]int64, error) {
 	rows, err := q.db.QueryContext(ctx, refundsOfEntry, refundedEntry)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var amount int64
+		if err := rows.Scan(&amount); err != nil {
+			return nil, err
+		}
+		items = append(items, amount)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const refundsOfOperation = `-- name: RefundsOfOperation :many
+SELECT amount FROM credits WHERE refunded_op = ?1
+`
+
+func (q *Queries) RefundsOfOperation(ctx context.Context, refundedOp sql.NullString) ([]int64, error) {
+	rows, err := q.db.QueryContext(ctx, refundsOfOperation, refundedOp)
 	if err != nil {
 		return nil, err
 	}
