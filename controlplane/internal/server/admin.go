@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,8 +13,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/gin-gonic/gin"
-
-	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
 // huma keeps these in package variables. No other package of this program uses huma.
@@ -159,12 +156,13 @@ func (s *Server) adminEngine() (http.Handler, error) {
 		return nil, fmt.Errorf("describe the admin API: %w", err)
 	}
 	dropPatternDescriptions(a.OpenAPI())
+	describeHeaders(a.OpenAPI())
 	doc, err := json.Marshal(a.OpenAPI())
 	if err != nil {
 		return nil, fmt.Errorf("describe the admin API: %w", err)
 	}
 	e.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", doc) })
-	return e, nil
+	return e, serveDocs(e, a.OpenAPI())
 }
 
 // dropPatternDescriptions removes huma's own keyword, which strict readers of OpenAPI refuse. The messages made of
@@ -178,14 +176,9 @@ func dropPatternDescriptions(doc *huma.OpenAPI) {
 			}
 		}
 	}
-	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch} {
-			if op == nil {
-				continue
-			}
-			for _, p := range op.Parameters {
-				p.Schema.PatternDescription = ""
-			}
+	for _, op := range operationsOf(doc) {
+		for _, p := range op.Parameters {
+			p.Schema.PatternDescription = ""
 		}
 	}
 }
@@ -209,6 +202,7 @@ func adminConfig() huma.Config {
 				},
 			},
 			Security: []map[string][]string{{"token": {}}},
+			Tags:     tags,
 		},
 		// The second name is how huma finds the format of a problem.
 		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
@@ -221,23 +215,10 @@ func adminConfig() huma.Config {
 // errors.go.
 func handle[I, O any](s *Server, a huma.API, may permission, op huma.Operation, do func(context.Context, *I) (*O, error)) {
 	s.require(may, op.Method, op.Path, new(I))
-	op.Extensions = map[string]any{"x-permission": may, "x-roles": grants[may]}
+	describe(&op, may)
 	// screen has bounded the body already, and by another status than huma's.
 	op.MaxBodyBytes = -1
-	op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
-		http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusServiceUnavailable)
-	if strings.Contains(op.Path, "{id}") || slices.Contains(grants[may], store.RoleAccount) {
-		op.Errors = append(op.Errors, http.StatusNotFound)
-	}
-	if op.Method != http.MethodGet {
-		op.Errors = append(op.Errors, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
-	}
-	if _, ok := any(new(I)).(conditional); ok {
-		op.Errors = append(op.Errors, http.StatusPreconditionFailed)
-	}
-	if _, ok := any(new(I)).(repeatable); ok {
-		op.Errors = append(op.Errors, http.StatusConflict)
-	}
+	op.Errors = append(op.Errors, errorsOf(&op, may, new(I))...)
 	huma.Register(a, op, func(ctx context.Context, in *I) (*O, error) {
 		ctx, flight := s.flights.follow(ctx)
 		defer flight.end()

@@ -29,14 +29,17 @@ var (
 	errSchemeUnusable = errors.New("no secret can be made in the key's scheme")
 )
 
-// refusals is the one place where an error becomes a status, a code and a text for the client. The first entry
-// that matches wins; what matches none is an internal error.
-var refusals = []struct {
+// refusal is what a client is told of an error.
+type refusal struct {
 	err    error
 	status int
 	code   Code
 	detail string
-}{
+}
+
+// refusals is the one place where an error becomes a status, a code and a text for the client. The first entry
+// that matches wins; what matches none is an internal error.
+var refusals = []refusal{
 	{errRoute, http.StatusNotFound, codeNotFound, "there is nothing at this path"},
 	{errMethod, http.StatusMethodNotAllowed, codeMethodNotAllowed, "this path does not take this method; see the Allow header"},
 	{errNoToken, http.StatusUnauthorized, codeUnauthenticated, "expected Authorization: Bearer and a token"},

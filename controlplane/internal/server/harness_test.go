@@ -3,9 +3,11 @@ package server_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,7 +155,10 @@ func document(t *testing.T, cp *controlplanetest.ControlPlane) openAPI {
 	return d
 }
 
-// described checks an answer of a documented route against the document: status, content type and body.
+// plainHeaders are those that no document describes.
+var plainHeaders = []string{"Cache-Control", "Content-Length", "Content-Type", "Date", "Allow", "Transfer-Encoding", "Connection", "X-Content-Type-Options"}
+
+// described checks an answer of a documented route against the document: status, headers, content type and body.
 func described(t *testing.T, cp *controlplanetest.ControlPlane, req *http.Request, a answer) {
 	t.Helper()
 	plain := &http.Request{Method: req.Method, URL: &url.URL{Path: req.URL.Path}}
@@ -166,6 +171,14 @@ func described(t *testing.T, cp *controlplanetest.ControlPlane, req *http.Reques
 	if response == nil {
 		t.Errorf("%s: status %d is not described: %s", name, a.status, a.body)
 		return
+	}
+	for header := range a.header {
+		if slices.Contains(plainHeaders, header) {
+			continue
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(response.Value.Headers)), func(h string) bool { return http.CanonicalHeaderKey(h) == header }) {
+			t.Errorf("%s: status %d: header %s is not described", name, a.status, header)
+		}
 	}
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	media := response.Value.Content[kind]

@@ -86,7 +86,9 @@ func (s *Server) registerStatements(a huma.API) {
 		Description: "What the movements add up to is closing less opening, exactly, in every balance. As CSV the closing and the " +
 			"opening balances are the first and the last row.",
 		DefaultStatus: http.StatusOK,
-		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
+		Responses: map[string]*huma.Response{"200": {Description: "OK", Headers: map[string]*huma.Param{
+			"Content-Disposition": {Description: "The name of the file, of CSV.", Schema: &huma.Schema{Type: huma.TypeString}},
+		}, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: page}, csvType: {Schema: &huma.Schema{Type: huma.TypeString}},
 		}}},
 	}, s.getStatement)
