@@ -94,6 +94,22 @@ func TestVoidedLease(t *testing.T) {
 	w.mustHave(996, 0, 4, 0)
 }
 
+// However much a gate says that a request was worth, no more is taken than its lease was granted, and the rest of what it
+// reports is settled with it.
+func TestUnpaidBeyondAllCredits(t *testing.T) {
+	t.Parallel()
+	w := newLeaseWorld(t, LeaseOptions{})
+	l := w.lease("vm", "1", 3, 50).Lease
+	w.mustReport("vm", l, 10, false, 10, api.LeaseKeep)
+	req := unpaid("vm-1", api.MaxCredits, "genrex", "secret")
+	req.Gate, req.Boot = "gate-1", "vm"
+	if _, err := w.Sync(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	w.mustHave(950, 0, 50, 0)
+	w.verify()
+}
+
 // A request that was let through undecided is paid from the lease that was granted for it.
 func TestUnpaidOfALease(t *testing.T) {
 	t.Parallel()
