@@ -100,6 +100,29 @@ func TestCalloutFailuresAreLoggedSparingly(t *testing.T) {
 	g.Check(t, free, loud)
 }
 
+// The log says of every kind of failure what to look at.
+func TestCalloutFailuresSayWhatToLookAt(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.New(t)
+	key := cp.MustKey(t, cp.MustAccount(t, "active", 10))
+	for name, tt := range map[string]struct {
+		plan    testenv.Plan
+		changes []string
+		want    string
+	}{
+		"not_sent": {nil, []string{`"cluster": "tollgate"`, `"cluster": "tolgate"`}, "has the proxy a cluster of this name, with hosts?"},
+		"timeout":  {testenv.Every(testenv.Play{Lose: testenv.LoseReply}), nil, "no answer within 500 ms"},
+		"status":   {testenv.Every(answers(503, "")), nil, "the status is not 200"},
+		"body":     {testenv.Every(answers(200, "<html>")), nil, "cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := counting(unavailable, "callout_failures."+name)
+			want.Logs = []string{"(cluster ", ") gave no decision: " + name + "; ", tt.want}
+			hostOf(t, cp, testenv.Options{}, tt.plan, tt.changes...).Check(t, document(bearer(key.Secret)), want)
+		})
+	}
+}
+
 // The filter refuses to start on what it cannot work with, and says why.
 func TestRefusesToStart(t *testing.T) {
 	t.Parallel()

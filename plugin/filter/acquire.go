@@ -2,9 +2,7 @@ package filter
 
 import (
 	"slices"
-	"strconv"
 
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
 	"github.com/tollgate/tollgate/controlplane/api"
@@ -134,7 +132,7 @@ func (p *plugin) send(a *acquire, carrier *stream) bool {
 	err := p.gate.acquire(a.request, func(reply *api.AcquireReply, f calloutFailure) { p.answered(a, reply, f) })
 	if err != nil {
 		p.stats.callout(calloutNotSent)
-		proxywasm.LogError("tollgate: callout to cluster " + strconv.Quote(p.config.ControlPlane.Cluster) + ": " + err.Error())
+		p.warnOnce(calloutNotSent)
 		return false
 	}
 	if a.sends > 0 {

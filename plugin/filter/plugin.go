@@ -159,12 +159,8 @@ func (p *plugin) warnOnce(f calloutFailure) {
 		return
 	}
 	p.quiet = warnEveryTicks
-	message := "tollgate: the control plane (cluster " + p.config.ControlPlane.Cluster + ") gave no decision: " +
-		calloutFailureNames[f]
-	if f == calloutUnauthorized {
-		message += "; is the gate token in " + p.config.ControlPlane.TokenEnv + " right?"
-	}
-	proxywasm.LogWarn(message)
+	proxywasm.LogWarn("tollgate: the control plane (cluster " + p.config.ControlPlane.Cluster + ") gave no decision: " +
+		calloutFailureNames[f] + "; " + f.hint(p.config.ControlPlane))
 }
 
 // NewHttpContext makes the context of one stream.

@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"strconv"
+
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 
 	"github.com/tollgate/tollgate/controlplane/api"
@@ -70,6 +72,24 @@ var calloutFailureNames = [calloutFailureCount]string{
 	calloutTimeout:      "timeout",
 	calloutStatus:       "status",
 	calloutBody:         "body",
+}
+
+// hint says to an operator what to look at.
+func (f calloutFailure) hint(cp access.ControlPlane) string {
+	switch f {
+	case calloutNotSent:
+		return "has the proxy a cluster of this name, with hosts?"
+	case calloutReset:
+		return "the connection failed or was cut"
+	case calloutUnauthorized:
+		return "is the gate token in " + cp.TokenEnv + " right?"
+	case calloutTimeout:
+		return "no answer within " + strconv.Itoa(int(cp.TimeoutMillis)) + " ms"
+	case calloutStatus:
+		return "it is not there, not ready, or no gate listener: the status is not 200"
+	default:
+		return "is it of another version? Its answer cannot be read"
+	}
 }
 
 func defineStats() *stats {
