@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tollgate/tollgate/controlplane/client"
 )
 
 // askTimeout bounds how long a server may take to answer.
@@ -31,7 +31,7 @@ func (c *doctorCommand) examineProcess(found *checks) {
 		found.bad("server", warning, "start it, if it should be: tollgate serve", "no process serves this database")
 		return
 	}
-	code, body, err := ask(context.Background(), "http://"+c.OpsListen+"/readyz", "")
+	code, body, err := ask(context.Background(), "http://"+c.OpsListen+"/readyz")
 	switch {
 	case err != nil:
 		found.bad("server", warning, "tell doctor the server's --ops-listen", "a process serves the database, and none answers at %s", c.OpsListen)
@@ -63,16 +63,13 @@ func (c *doctorCommand) served() (bool, error) {
 	return false, err
 }
 
-// ask gets a URL, with a token if one is given.
-func ask(ctx context.Context, url, token string) (status int, body []byte, err error) {
+// ask gets a URL.
+func ask(ctx context.Context, url string) (status int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -92,56 +89,36 @@ func detail(code int, body []byte) string {
 	return p.Detail
 }
 
-// serverStatus is what doctor reads of GET /v1/status.
-type serverStatus struct {
-	Version         string    `json:"version"`
-	SQLiteVersion   string    `json:"sqlite_version"`
-	UptimeSeconds   int64     `json:"uptime_seconds"`
-	Time            time.Time `json:"time"`
-	Schema          int64     `json:"schema"`
-	Epoch           int64     `json:"epoch"`
-	Writable        bool      `json:"writable"`
-	LearningSeconds int64     `json:"learning_seconds"`
-	LostCredits     int64     `json:"lost_credits"`
-	DatabaseBytes   int64     `json:"database_bytes"`
-	LogBytes        int64     `json:"log_bytes"`
-	Gates           []struct {
-		Gate        string    `json:"gate"`
-		VMs         int       `json:"vms"`
-		LastHeardAt time.Time `json:"last_heard_at"`
-		Stale       bool      `json:"stale"`
-	} `json:"gates"`
-}
-
 // examineServer asks a server elsewhere.
 func (c *doctorCommand) examineServer(ctx context.Context, found *checks) {
-	root, err := url.Parse(c.Server)
-	if err != nil || root.Host == "" || root.Scheme != "http" && root.Scheme != "https" {
-		found.bad("server", failing, "--server http://HOST:PORT or https://HOST", "expected the URL of an admin listener")
+	const token = "put a token of role owner, operator or viewer into TOLLGATE_TOKEN"
+	asked, err := client.New(c.Server, c.Token, client.Options{Timeout: askTimeout, Tries: 1})
+	switch {
+	case errors.Is(err, client.ErrBadBase):
+		found.bad("server", failing, "--server http://HOST:PORT or https://HOST", "%v", client.ErrBadBase)
+		return
+	case err != nil:
+		found.bad("server", failing, token, "%v", client.ErrBadToken)
 		return
 	}
 	sent := time.Now()
-	code, body, err := ask(ctx, strings.TrimSuffix(c.Server, "/")+"/v1/status", c.Token)
-	var s serverStatus
+	status, err := asked.Status(ctx)
+	refused, isRefused := errors.AsType[*client.Problem](err)
 	switch {
+	case isRefused && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden):
+		found.bad("server", failing, token, "%v", err)
+	case isRefused:
+		found.bad("server", failing, "see its log", "%v", err)
+	case errors.Is(err, client.ErrAnswer):
+		found.bad("server", failing, "name the admin listener of a tollgate serve of this version", "%v", err)
 	case err != nil:
 		found.bad("server", failing, "look whether it runs, and at what is between", "it does not answer: %v", err)
-		return
-	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		found.bad("server", failing, "put a token of role owner, operator or viewer into TOLLGATE_TOKEN", "%s", detail(code, body))
-		return
-	case code != http.StatusOK:
-		found.bad("server", failing, "see its log", "%s", detail(code, body))
-		return
+	default:
+		examineStatus(&status, time.Since(sent), found)
 	}
-	if err := json.Unmarshal(body, &s); err != nil {
-		found.bad("server", failing, "name the admin listener of a tollgate serve of this version", "its answer is not a status: %v", err)
-		return
-	}
-	s.examine(time.Since(sent), found)
 }
 
-func (s *serverStatus) examine(took time.Duration, found *checks) {
+func examineStatus(s *client.Status, took time.Duration, found *checks) {
 	found.ok("server", "%s, up for %s, answered in %s", s.Version, time.Duration(s.UptimeSeconds)*time.Second, took.Round(time.Millisecond))
 	if s.Writable {
 		found.ok("database", "%s, log of %s, schema %d, epoch %d (SQLite %s)", size(s.DatabaseBytes), size(s.LogBytes), s.Schema, s.Epoch, s.SQLiteVersion)

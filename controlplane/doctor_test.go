@@ -57,7 +57,7 @@ func TestDoctorBesideAServer(t *testing.T) {
 	server := []string{"--server", "http://" + p.addrs["admin"]}
 	found = doctor(t, 0, []string{"TOLLGATE_TOKEN=" + p.admin.token}, server...)
 	wantChecks(t, found, map[string]verdict{"server": fine, "database": fine, "clock": fine, "gate g": fine})
-	for token, text := range map[string]string{"": "expected Authorization", p.gate.token: "not accepted"} {
+	for token, text := range map[string]string{"": "expected a token", p.gate.token: "not accepted"} {
 		if got := doctor(t, 1, []string{"TOLLGATE_TOKEN=" + token}, server...)["server"]; got.Status != failing || !strings.Contains(got.Found, text) {
 			t.Errorf("with another token: %+v", got)
 		}

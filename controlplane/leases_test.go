@@ -18,18 +18,18 @@ import (
 	"github.com/tollgate/tollgate/controlplane/internal/store"
 )
 
-// client speaks to a running process with a token.
-type client struct {
+// caller speaks to a running process with a token.
+type caller struct {
 	root, token string
 }
 
 // post sends JSON, expects the status and returns the answer.
-func (c client) post(t *testing.T, path, body string, status int) map[string]any {
+func (c caller) post(t *testing.T, path, body string, status int) map[string]any {
 	t.Helper()
 	return c.do(t, http.MethodPost, path, body, status)
 }
 
-func (c client) do(t *testing.T, method, path, body string, status int) map[string]any {
+func (c caller) do(t *testing.T, method, path, body string, status int) map[string]any {
 	t.Helper()
 	req, err := http.NewRequest(method, c.root+path, strings.NewReader(body))
 	if err != nil {
@@ -55,7 +55,7 @@ func (c client) do(t *testing.T, method, path, body string, status int) map[stri
 // party is a running process with an admin, a gate, and an account of 100 credits.
 type party struct {
 	*process
-	admin, gate     client
+	admin, gate     caller
 	account, secret string
 }
 
@@ -66,7 +66,7 @@ func startParty(t *testing.T, db string, args []string) *party {
 	}
 	owner, gate := token("owner"), token("gate")
 	p := &party{process: start(t, append(loopback(db), args...))}
-	p.admin, p.gate = client{"http://" + p.addrs["admin"], owner}, client{"http://" + p.addrs["gate"], gate}
+	p.admin, p.gate = caller{"http://" + p.addrs["admin"], owner}, caller{"http://" + p.addrs["gate"], gate}
 	p.account = p.admin.post(t, "/v1/accounts", `{"name":"n","status":"active"}`, 201)["id"].(string)
 	p.admin.post(t, "/v1/accounts/"+p.account+"/credits", `{"amount":100}`, 201)
 	p.secret = p.admin.post(t, "/v1/keys", `{"account_id":"`+p.account+`","scheme":"genrex","name":"n"}`, 201)["secret"].(string)
