@@ -52,7 +52,7 @@ func (c *backupCommand) Validate() error {
 }
 
 func (c *backupCommand) connection() *cli.Connection {
-	return &cli.Connection{URL: c.URL, TokenFile: c.TokenFile}
+	return cli.NewConnection(c.URL, c.TokenFile)
 }
 
 // Run is called by kong.

@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
@@ -330,78 +326,6 @@ func TestSecretsGoToStandardOutputAlone(t *testing.T) {
 	}
 }
 
-func TestExitCodesOfRequests(t *testing.T) {
-	d := newDesk(t)
-	account := d.MustAccount(t, "active", 0)
-	viewer := d.MustToken(t, "viewer")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := "http://" + l.Addr().String()
-	_ = l.Close()
-	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }))
-	defer page.Close()
-	const secret = "grx_sk_0123456789abcdef0123456789abcdef0123456789abcdef"
-	tokens := t.TempDir()
-	file := func(name, text string) string {
-		path := filepath.Join(tokens, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return "--token-file=" + path
-	}
-	for _, tt := range []struct {
-		name   string
-		args   []string
-		token  string
-		code   int
-		stderr string
-	}{
-		{"good", []string{"account", "show", account}, d.AdminToken, 0, ""},
-		{"token in a file", []string{"account", "show", account, file("good", d.AdminToken+"\n")}, "", 0, ""},
-		{"refused", []string{"credit", "adjust", account, "--amount=-1", "--reason=r"}, d.AdminToken, 1, "409 insufficient_credits"},
-		{"bad field", []string{"project", "create", "--account", account, "--name=n", "--domain=localhost"}, d.AdminToken, 1, "body.domain"},
-		{"a whole secret", []string{"key", "list", "--prefix", secret}, d.AdminToken, 1, "query.prefix"},
-		{"unknown verb", []string{"account", "destroy"}, d.AdminToken, 2, "destroy"},
-		{"no id", []string{"account", "show"}, d.AdminToken, 2, "<account>"},
-		{"nothing to change", []string{"account", "update", account}, d.AdminToken, 2, "--name or --status"},
-		{"no owner", []string{"key", "create", "--scheme=genrex", "--name=n"}, d.AdminToken, 2, "--account"},
-		{"two owners", []string{"key", "create", "--scheme=genrex", "--name=n", "--account=a", "--project=b"}, d.AdminToken, 2, "can't be used together"},
-		{"unknown status", []string{"key", "list", "--status=lost"}, d.AdminToken, 2, "--status"},
-		{"no path", []string{"key", "update", "k", "--route=v1"}, d.AdminToken, 2, "expected a path"},
-		{"negative limit", []string{"key", "list", "--limit=-1"}, d.AdminToken, 2, "--limit"},
-		{"no URL", []string{"account", "list", "--url=me:secret@host"}, d.AdminToken, 2, "--url: expected the root"},
-		{"CSV and JSON", []string{"credit", "statement", account, "--csv", "--json"}, d.AdminToken, 2, "--csv"},
-		{"scheme of a key", []string{"explain", "--key=k", "--scheme=genrex"}, d.AdminToken, 2, "--scheme"},
-		{"db and url", []string{"token", "create", "--db=x", "--url=http://x", "--role=gate", "--name=n"}, d.AdminToken, 2, "--url: expected without --db"},
-		{"JSON of a database", []string{"token", "create", "--db=x", "--json", "--role=gate", "--name=n"}, d.AdminToken, 2, "expected with --url"},
-		{"no token", []string{"account", "list"}, "", 3, "TOLLGATE_TOKEN"},
-		{"unknown token", []string{"account", "list"}, "tg_owner_nonesuch", 3, "401 unauthenticated"},
-		{"broken token", []string{"account", "list"}, "tg owner", 1, "visible ASCII"},
-		{"not allowed", []string{"account", "create", "--name=n"}, viewer, 3, "403 forbidden"},
-		{"no such account", []string{"account", "show", "acct_none"}, d.AdminToken, 4, "404 not_found"},
-		{"no such key", []string{"key", "rotate", "key_none"}, d.AdminToken, 4, "404 not_found"},
-		{"nobody there", []string{"account", "list", "--url", nobody}, d.AdminToken, 5, "could not be reached"},
-		{"nobody there, with a secret", []string{"key", "list", "--prefix", secret, "--url", nobody}, d.AdminToken, 5, nobody},
-		{"somebody else there", []string{"account", "list", "--url", page.URL}, d.AdminToken, 1, "not a control plane's"},
-		{"no token file", []string{"account", "list", "--token-file=" + tokens + "/none"}, "", 1, "--token-file"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Setenv("TOLLGATE_TOKEN", tt.token)
-			got := do(tt.args...)
-			if got.code != tt.code || !strings.Contains(got.stderr, tt.stderr) || tt.code != 0 && got.stdout != "" {
-				t.Errorf("got exit code %d, want %d\nstdout: %s\nstderr: %s", got.code, tt.code, got.stdout, got.stderr)
-			}
-			for _, hidden := range []string{d.AdminToken, viewer, secret, "nonesuch", "secret@"} {
-				if strings.Contains(got.stdout+got.stderr, hidden) {
-					t.Errorf("prints a secret: %s%s", got.stdout, got.stderr)
-				}
-			}
-		})
-	}
-}
-
 // A list says when it is not whole, and JSON is whole unless told otherwise.
 func TestListsAreWholeOrSaySo(t *testing.T) {
 	d := newDesk(t)
@@ -422,148 +346,6 @@ func TestListsAreWholeOrSaySo(t *testing.T) {
 		}
 		if slices.Contains(tt.args, "--json") && (len(decoded[[]object](t, got.stdout)) != tt.rows || strings.Count(got.stdout, "\n") != tt.rows) {
 			t.Errorf("%q: not a row per line", tt.args)
-		}
-	}
-}
-
-// token create writes to a database unless it is told otherwise: flags come before the environment.
-func TestWhereTokenCreateGoes(t *testing.T) {
-	d := newDesk(t)
-	db := filepath.Join(t.TempDir(), "here.db")
-	create := func(args ...string) string {
-		t.Helper()
-		return strings.TrimSpace(d.must(t, append([]string{"token", "create", "--role=viewer", "--name=n"}, args...)...))
-	}
-	for name, tt := range map[string]struct {
-		env, args []string
-		remote    bool
-	}{
-		"db":                     {nil, []string{"--db", db}, false},
-		"db in the environment":  {[]string{"TOLLGATE_DB", db}, nil, false},
-		"url":                    {[]string{"TOLLGATE_DB", db}, []string{"--url", d.AdminURL}, true},
-		"url in the environment": {nil, nil, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if tt.env != nil {
-				t.Setenv(tt.env[0], tt.env[1])
-			}
-			token := create(tt.args...)
-			t.Setenv("TOLLGATE_TOKEN", token)
-			if got := do("account", "list"); (got.code == 0) != tt.remote {
-				t.Errorf("the server knows the token: %v, want %v", got.code == 0, tt.remote)
-			}
-		})
-	}
-}
-
-// commandsOf are all commands, by their words.
-func commandsOf(t *testing.T) map[string]*kong.Node {
-	t.Helper()
-	parser, err := newParser(nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]*kong.Node{}
-	var walk func(n *kong.Node, path string)
-	walk = func(n *kong.Node, path string) {
-		all[path] = n
-		for _, child := range n.Children {
-			walk(child, strings.TrimSpace(path+" "+child.Name))
-		}
-	}
-	walk(parser.Model.Node, "")
-	return all
-}
-
-var example = regexp.MustCompile(`(?s)Examples?:\n\n((?:    [^\n]+\n?|\n)+)`)
-
-// Every --help has an example, which is a command line that this program takes.
-func TestEveryHelpHasAnExample(t *testing.T) {
-	for path := range commandsOf(t) {
-		var stdout, stderr bytes.Buffer
-		parser, err := newParser(&stdout, &stderr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		type ended int
-		parser.Exit = func(code int) { panic(ended(code)) }
-		func() {
-			defer func() {
-				if code := recover(); code != ended(0) {
-					t.Errorf("%q --help ends with %v: %s", path, code, stderr.String())
-				}
-			}()
-			_, _ = parser.Parse(append(strings.Fields(path), "--help"))
-		}()
-		if !example.MatchString(stdout.String()) {
-			t.Errorf("%q --help has no example:\n%s", path, stdout.String())
-		}
-	}
-	if n := len(commandsOf(t)); n < 50 {
-		t.Errorf("only %d commands", n)
-	}
-	for path, n := range commandsOf(t) {
-		if n.Tag == nil || !n.Tag.Has("example") {
-			continue
-		}
-		parser, err := newParser(new(bytes.Buffer), new(bytes.Buffer))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.SplitSeq(n.Tag.Get("example"), " && ") {
-			line, _, _ = strings.Cut(line, " > ")
-			line = strings.TrimSuffix(strings.TrimPrefix(line, "source <("), ")")
-			if _, err := parser.Parse(words(line)[1:]); err != nil {
-				t.Errorf("%q: example %q: %v", path, line, err)
-			}
-		}
-	}
-}
-
-var quotedOrNot = regexp.MustCompile(`'[^']*'|\S+`)
-
-// words splits a command line in which whole words may be in quotes.
-func words(line string) []string {
-	all := quotedOrNot.FindAllString(line, -1)
-	for i := range all {
-		all[i] = strings.Trim(all[i], "'")
-	}
-	return all
-}
-
-func TestCompletion(t *testing.T) {
-	for _, shell := range []string{"bash", "zsh", "fish"} {
-		script := do("completion", shell)
-		for path, n := range commandsOf(t) {
-			if script.code != 0 || !strings.Contains(script.stdout, path) {
-				t.Errorf("%s: exit code %d, no %q", shell, script.code, path)
-			}
-			for _, f := range n.Flags {
-				if !f.Hidden && !strings.Contains(script.stdout, f.Name) {
-					t.Errorf("%s: no flag --%s", shell, f.Name)
-				}
-			}
-		}
-	}
-	file := filepath.Join(t.TempDir(), "completion")
-	if err := os.WriteFile(file, []byte(do("completion", "bash").stdout), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for line, want := range map[string]string{
-		"tollgate acc":                          "account",
-		"tollgate account cl":                   "close",
-		"tollgate account close --bal":          "--balance",
-		"tollgate account close x --balance ":   "refuse write_off",
-		"tollgate account close --balance = wr": "write_off",
-		"tollgate --he":                         "--help",
-		"tollgate completion f":                 "fish",
-		"tollgate token create --role view":     "viewer",
-		"tollgate serve --db ":                  "",
-	} {
-		script := `source "$1"; IFS=' ' read -ra COMP_WORDS <<<"$2"; [ "${2% }" = "$2" ] || COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _tollgate; printf '%s\n' "${COMPREPLY[@]}" | sort | tr '\n' ' '`
-		out, err := exec.Command("bash", "-c", script, "bash", file, line).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != want {
-			t.Errorf("%q: got %q, %v; want %q", line, got, err, want)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (c *tokenCreateCommand) AfterApply(k *kong.Context) error {
 }
 
 func (c *tokenCreateCommand) connection() *cli.Connection {
-	return &cli.Connection{URL: c.URL, TokenFile: c.TokenFile}
+	return cli.NewConnection(c.URL, c.TokenFile)
 }
 
 // Run is called by kong.

@@ -20,9 +20,14 @@ import (
 	"github.com/tollgate/tollgate/controlplane/controlplanetest"
 )
 
-// operations are those of the server's own description, by id.
+var described map[string]operation
+
+// operations are those of the server's own description, by id. It is read once: it is the same for every server.
 func operations(t *testing.T, cp *controlplanetest.ControlPlane) map[string]operation {
 	t.Helper()
+	if described != nil {
+		return described
+	}
 	_, text := cp.Admin(t, http.MethodGet, "/openapi.json", nil)
 	doc, err := openapi3.NewLoader().LoadFromData(text)
 	if err != nil {
@@ -34,6 +39,7 @@ func operations(t *testing.T, cp *controlplanetest.ControlPlane) map[string]oper
 			all[op.OperationID] = operation{method, path, op}
 		}
 	}
+	described = all
 	return all
 }
 

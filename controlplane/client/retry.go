@@ -21,9 +21,10 @@ var (
 // Between two attempts lies half to all of firstPause, twice that, and so on up to maxPause. A server that asks for more
 // than maxWait is not waited for.
 const (
-	firstPause = 200 * time.Millisecond
-	maxPause   = 5 * time.Second
-	maxWait    = 30 * time.Second
+	firstPause   = 200 * time.Millisecond
+	maxPause     = 5 * time.Second
+	maxDoublings = 10
+	maxWait      = 30 * time.Second
 )
 
 // do sends the call until it has an answer that stands, and decodes that into out.
@@ -45,7 +46,7 @@ func (c *Client) do(ctx context.Context, call *call, out any) error {
 
 // pauseAfter says whether a call that has failed may be sent again, and how long after.
 func pauseAfter(call *call, err error, try int) (time.Duration, bool) {
-	pause := min(maxPause, firstPause<<(try-1))
+	pause := min(maxPause, firstPause<<min(try-1, maxDoublings))
 	pause = pause/2 + rand.N(pause/2)
 	p, refused := errors.AsType[*Problem](err)
 	switch {

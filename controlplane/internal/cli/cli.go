@@ -99,6 +99,12 @@ func ExitCode(err error) int {
 type Connection struct {
 	URL       string `name:"url" env:"TOLLGATE_URL" default:"http://127.0.0.1:8090" placeholder:"URL" help:"The admin listener of the server (${default})."`
 	TokenFile string `name:"token-file" placeholder:"FILE" help:"A file with the admin's token; without it, TOLLGATE_TOKEN of the environment."`
+	Tries     int    `name:"tries" default:"5" placeholder:"N" help:"How often a request is sent at most that is safe to repeat, with pauses that grow (${default})."`
+}
+
+// NewConnection is a Connection for a command that does not always ask a server.
+func NewConnection(url, tokenFile string) *Connection {
+	return &Connection{URL: url, TokenFile: tokenFile, Tries: 5}
 }
 
 // Validate is called by kong.
@@ -106,6 +112,9 @@ func (c *Connection) Validate() error {
 	// The token has a form of its own: this is about the URL.
 	if _, err := client.New(c.URL, "x", client.Options{}); err != nil {
 		return fmt.Errorf("--url: %w", client.ErrBadBase)
+	}
+	if c.Tries < 1 {
+		return errors.New("--tries: expected 1 or more")
 	}
 	return nil
 }
@@ -138,7 +147,7 @@ func (c *Connection) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(c.URL, token, client.Options{UserAgent: "tollgate"})
+	return client.New(c.URL, token, client.Options{UserAgent: "tollgate", Tries: c.Tries})
 }
 
 // ask lets do ask the server until it is done or a signal comes.
