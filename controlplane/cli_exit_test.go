@@ -1,12 +1,18 @@
 package main
 
 import (
+	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -81,6 +87,47 @@ func TestExitCodesOfRequests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever waits for a secret is not told that all is well when the answer with it was lost, although what it was made for
+// is there.
+func TestALostSecretIsAnError(t *testing.T) {
+	d := newDesk(t)
+	account := d.MustAccount(t, "active", 0)
+	key := d.MustKey(t, account).ID
+	for _, args := range [][]string{
+		{"key", "create", "--account", account, "--scheme", "genrex", "--name", "n"}, {"key", "rotate", key}, {"key", "replace", key},
+		{"token", "create", "--role", "viewer", "--name", "n"},
+	} {
+		got := do(append(args, "--json", "--url", d.losingFirst(t))...)
+		if got.code != 1 || anySecret.MatchString(got.stdout) || !strings.Contains(got.stderr, "lost") {
+			t.Errorf("%q: got %+v", args, got)
+		}
+	}
+	if got := d.must(t, "key", "list", "--status", "active", "--json"); strings.Count(got, `"id"`) != 2 {
+		t.Errorf("made more than once: %s", got)
+	}
+}
+
+// losingFirst is the URL of a network that loses the first answer.
+func (d desk) losingFirst(t *testing.T) string {
+	t.Helper()
+	target, err := url.Parse(d.AdminURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost atomic.Bool
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ModifyResponse = func(*http.Response) error {
+		if lost.Swap(true) {
+			return nil
+		}
+		return errors.New("lost")
+	}
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	network := httptest.NewServer(proxy)
+	t.Cleanup(network.Close)
+	return network.URL
 }
 
 // token create writes to a database unless it is told otherwise: flags come before the environment.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,29 +19,48 @@ func revealed(secret client.Secret) *string {
 	return &text
 }
 
-// showMade prints what a secret was made for, and the secret, on standard output alone. again is how another one is made.
-func showMade[T any](s *Streams, f format, columns []column[T], v T, body any, secret client.Secret, m client.Meta, again string) error {
-	switch {
-	case secret != "":
-		_, _ = fmt.Fprintln(s.Err, "tollgate: the secret is shown this once and kept nowhere: keep it now")
-	case m.Replayed:
-		_, _ = fmt.Fprintf(s.Err, "tollgate: an earlier request under this idempotency key did it, and its secret is not shown again; if it was lost: %s\n", again)
-	}
-	if f.JSON {
-		return printJSON(s, body)
-	}
-	if secret != "" {
-		columns = append(columns[:len(columns):len(columns)], column[T]{name: "secret", text: func(T) string { return secret.Reveal() }})
-	}
-	return show(s, f, columns, v)
+// errSecretLost means that a secret was made, and that the answer with it has not come.
+var errSecretLost = errors.New("the answer with the secret was lost on its way")
+
+// made is what a command has asked to have a secret made for.
+type made struct {
+	// body is the answer as JSON has it.
+	body   any
+	secret client.Secret
+	meta   client.Meta
+	// again is how another secret is made if this one is lost.
+	again string
 }
 
-func showKey(s *Streams, f format, k client.KeyWithSecret, m client.Meta) error {
+// showMade prints v, and the secret on standard output alone. An answer that repeats an earlier one has no secret: that is
+// an error, unless the command was repeated by somebody who said so with an idempotency key.
+func showMade[T any](s *Streams, f format, r *repeatable, columns []column[T], v T, m made) error {
+	if m.secret != "" {
+		_, _ = fmt.Fprintln(s.Err, "tollgate: the secret is shown this once and kept nowhere: keep it now")
+		columns = append(columns[:len(columns):len(columns)], column[T]{name: "secret", text: func(T) string { return m.secret.Reveal() }})
+	}
+	var err error
+	if f.JSON {
+		err = printJSON(s, m.body)
+	} else {
+		err = show(s, f, columns, v)
+	}
+	switch {
+	case err != nil || !m.meta.Replayed:
+		return err
+	case r.IdempotencyKey == "":
+		return fmt.Errorf("%w; make another one: %s", errSecretLost, m.again)
+	}
+	_, _ = fmt.Fprintf(s.Err, "tollgate: an earlier request under this idempotency key did it; a secret is not shown again. If it is lost: %s\n", m.again)
+	return nil
+}
+
+func showKey(s *Streams, f format, r *repeatable, k client.KeyWithSecret, m client.Meta) error {
 	body := struct {
 		client.Key
 		Secret *string `json:"secret"`
 	}{k.Key, revealed(k.Secret)}
-	return showMade(s, f, keyColumns, k.Key, body, k.Secret, m, "tollgate key rotate "+k.ID)
+	return showMade(s, f, r, keyColumns, k.Key, made{body, k.Secret, m, "tollgate key rotate " + k.ID})
 }
 
 type keyCreate struct {
@@ -73,7 +93,7 @@ func (c *keyCreate) Run(s *Streams) error {
 		if err != nil {
 			return err
 		}
-		return showKey(s, c.format, k, m)
+		return showKey(s, c.format, &c.repeatable, k, m)
 	})
 }
 
@@ -107,7 +127,7 @@ func (c *keyRotate) Run(s *Streams) error {
 		if err != nil {
 			return err
 		}
-		return showKey(s, c.format, k, m)
+		return showKey(s, c.format, &c.repeatable, k, m)
 	})
 }
 
@@ -136,6 +156,6 @@ func (c *keyReplace) Run(s *Streams) error {
 			Secret   *string `json:"secret"`
 			Replaces string  `json:"replaces"`
 		}{k.Key, revealed(k.Secret), k.Replaces}
-		return showMade(s, c.format, keyColumns, k.Key, body, k.Secret, m, "tollgate key rotate "+k.ID)
+		return showMade(s, c.format, &c.repeatable, keyColumns, k.Key, made{body, k.Secret, m, "tollgate key rotate " + k.ID})
 	})
 }
