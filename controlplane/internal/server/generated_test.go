@@ -31,7 +31,7 @@ func TestGeneratedRequests(t *testing.T) {
 		all = []uint64{*extraSeed}
 	}
 	for _, seed := range all {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { generate(t, seed, requestsPerRun/len(all)) })
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { generate(t, seed, requestsPerRun/len(all)/slowed) })
 	}
 }
 
