@@ -44,6 +44,9 @@ func init() {
 // FieldError names the field itself.
 const requiredMark = "required:"
 
+// maxShown is how many faults of a body are told at once: enough for one in each key of an import.
+const maxShown = 1000
+
 // humaProblem makes a Problem of what huma found. Of huma's details it takes the location and the message,
 // which are made of the schema alone, and leaves the value, which repeats the request.
 func humaProblem(ctx context.Context, status int, detail string, errs []error) *Problem {
@@ -60,6 +63,7 @@ func humaProblem(ctx context.Context, status int, detail string, errs []error) *
 		fields = append(fields, f)
 	}
 	sortErrors(fields)
+	fields = fields[:min(len(fields), maxShown)]
 	if len(fields) > 0 {
 		detail = summary(fields)
 	}
@@ -107,7 +111,7 @@ func unmarshal(body []byte, v any) error {
 	if !ok {
 		return json.Unmarshal(body, v)
 	}
-	parsed, err := parseJSON(body)
+	parsed, err := parseJSON(body, maxImportValues)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ var badBodies = []struct {
 	{"same field twice, escaped", func(g string) string { return strings.Replace(g, "{", `{"zz":1,"\u007az":2,`, 1) }, 400, "body.zz"},
 	{"half a surrogate pair", func(g string) string { return strings.Replace(g, "{", `{"zz":"\ud83d",`, 1) }, 400, "body"},
 	{"nested too deep", func(string) string { return strings.Repeat("[", 100000) }, 400, "body"},
+	{"very many values", func(string) string { return "[" + strings.Repeat("0,", 1<<18) + "0]" }, 413, "body"},
 	{"unknown field", func(g string) string { return strings.Replace(g, "{", `{"zz":"`+canary+`",`, 1) }, 422, "body.zz"},
 	{"secret as a field name", func(g string) string { return strings.Replace(g, "{", `{"`+canary+`":1,`, 1) }, 422, "body.…"},
 	{"$schema", func(g string) string { return strings.Replace(g, "{", `{"$schema":"x",`, 1) }, 422, "body.…"},
@@ -98,6 +99,46 @@ func TestBadBodiesOnEveryWrite(t *testing.T) {
 			body := strings.Replace(f.fill(w.body), `"`+w.field+`"`, `"`+upper+`"`, 1)
 			f.refuses(t, request{w.method, f.fill(w.path), body, nil}, 422, "body."+upper)
 		})
+	}
+}
+
+// A fault takes many times the room in an answer that it takes in the body.
+func TestFaultsAreToldWithinBounds(t *testing.T) {
+	f := newFixture(t)
+	for path, body := range map[string]string{
+		"/v1/keys":        `{"account_id":"a","scheme":"genrex","name":"k","routes":[` + strings.Repeat("0,", 30000) + `0]}`,
+		"/v1/keys/import": `{"keys":[` + strings.Repeat("0,", 100000) + `0]}`,
+	} {
+		a := send(t, f.ControlPlane, request{"POST", path, body, nil})
+		p := wholeProblem(t, a)
+		if a.status != 422 || len(p.Errors) > 1000 || len(a.body) > 200000 || !strings.HasSuffix(p.Detail, " more") {
+			t.Errorf("%s: got status %d and %d faults in %d bytes, want 422 and at most 1,000 in 200,000: %s", path, a.status, len(p.Errors), len(a.body), p.Detail)
+		}
+	}
+}
+
+// An offset can lead into years that JSON cannot write.
+func TestTimesBeforeTheYearZero(t *testing.T) {
+	f := newFixture(t)
+	const at, query = "0000-01-01T00:00:00+23:59", "0000-01-01T00:00:00%2B23:59"
+	for _, path := range []string{"/v1/accounts/{account}/statement?from=", "/v1/accounts/{account}/statement?to=", "/v1/usage?from=", "/v1/audit?since="} {
+		_, last, _ := strings.Cut(path, "?")
+		f.refuses(t, request{"GET", f.fill(path) + query, "", nil}, 422, "query."+strings.TrimSuffix(last, "="))
+	}
+	for path, body := range map[string]string{
+		"/v1/keys": `{"account_id":"{account}","scheme":"genrex","name":"k","expires_at":"` + at + `"}`, "/v1/tokens": `{"name":"t","role":"viewer","expires_at":"` + at + `"}`,
+	} {
+		f.refuses(t, request{"POST", path, f.fill(body), http.Header{"Idempotency-Key": {path}}}, 422, "body.expires_at")
+	}
+	row := `{"keys":[{"digest":"` + strings.Repeat("0a", 32) + `","account_id":"{account}","scheme":"genrex","name":"k","expires_at":"` + at + `"}]}`
+	f.refuses(t, request{"POST", "/v1/keys/import", f.fill(row), http.Header{"Idempotency-Key": {"import"}}}, 422, "body.keys[0].expires_at")
+}
+
+// SQLite takes NUL for the end of a text, so that a search for it would find everything.
+func TestQueriesWithControlCharacters(t *testing.T) {
+	f := newFixture(t)
+	for _, value := range []string{"%00", "a%0A", "%FF", "%C2%85"} {
+		f.refuses(t, request{"GET", "/v1/keys?name=" + value, "", nil}, 422, "query.name")
 	}
 }
 

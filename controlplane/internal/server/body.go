@@ -2,7 +2,9 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -10,6 +12,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 )
@@ -97,16 +101,16 @@ func screened(c *gin.Context) error {
 		c.Request.Body = http.NoBody
 		return nil
 	}
-	limit := int64(maxAdminBody)
+	limit, values := int64(maxAdminBody), maxValues
 	if c.FullPath() == importPath {
-		limit = maxImportBody
+		limit, values = maxImportBody, maxImportValues
 	}
 	body, err := readBody(c, limit)
 	if err != nil {
 		return err
 	}
 	if len(body) > 0 {
-		if _, err := parseJSON(body); err != nil {
+		if _, err := parseJSON(body, values); err != nil {
 			return err
 		}
 	}
@@ -116,7 +120,8 @@ func screened(c *gin.Context) error {
 	return nil
 }
 
-// screenQuery refuses a parameter that is repeated or empty, of which huma would take the first value or none.
+// screenQuery refuses a parameter that is repeated or empty, of which huma would take the first value or none, and characters
+// that nothing has which could be asked for: SQLite takes NUL for the end of a text.
 func screenQuery(raw string) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -124,8 +129,12 @@ func screenQuery(raw string) error {
 	}
 	var errs []FieldError
 	for name, values := range query {
-		if len(values) != 1 || values[0] == "" {
-			errs = append(errs, FieldError{Location: "query." + shownName(name), Message: "expected exactly one value"})
+		location := "query." + shownName(name)
+		switch {
+		case len(values) != 1 || values[0] == "":
+			errs = append(errs, FieldError{Location: location, Message: "expected exactly one value"})
+		case !utf8.ValidString(values[0]) || strings.ContainsFunc(values[0], unicode.IsControl):
+			errs = append(errs, FieldError{Location: location, Message: "expected UTF-8 without control characters"})
 		}
 	}
 	if len(errs) == 0 {
@@ -137,15 +146,19 @@ func screenQuery(raw string) error {
 
 func sortErrors(errs []FieldError) {
 	slices.SortFunc(errs, func(a, b FieldError) int {
-		return strings.Compare(a.Location+"\x00"+a.Message, b.Location+"\x00"+b.Message)
+		return cmp.Or(strings.Compare(a.Location, b.Location), strings.Compare(a.Message, b.Message))
 	})
 }
 
-// summary is the detail of a problem with several bad fields.
+// summary is the detail of a problem with several bad fields. Of very many it names the first.
 func summary(errs []FieldError) string {
-	texts := make([]string, len(errs))
-	for i, e := range errs {
+	named := min(len(errs), maxFaults)
+	texts := make([]string, named, named+1)
+	for i, e := range errs[:named] {
 		texts[i] = e.Location + ": " + e.Message
+	}
+	if more := len(errs) - named; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(texts, "; ")
 }

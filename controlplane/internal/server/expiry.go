@@ -49,7 +49,7 @@ var maxExpiry = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 // the store to say, which knows a request that is repeated after that time.
 func expiry(at time.Time) (*time.Time, error) {
 	at = at.UTC()
-	if !at.Before(maxExpiry) {
+	if !at.Before(maxExpiry) || at.Year() < 0 {
 		return nil, badExpiry()
 	}
 	return &at, nil

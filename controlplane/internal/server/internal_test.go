@@ -256,7 +256,7 @@ func FuzzParseJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := parseJSON(body)
+		got, err := parseJSON(body, len(body))
 		if err != nil {
 			var p *Problem
 			if !errors.As(err, &p) || p.Status != 400 || len(p.Errors) != 1 {

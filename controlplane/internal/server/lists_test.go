@@ -96,6 +96,9 @@ func TestCursorOfAnotherListIsRefused(t *testing.T) {
 	p := decode[page](t, send(t, f.ControlPlane, request{"GET", "/v1/accounts?limit=1", "", nil}), 200)
 	f.refuses(t, request{"GET", "/v1/keys?cursor=" + *p.NextCursor, "", nil}, 422, "query.cursor")
 	f.refuses(t, request{"GET", f.fill("/v1/accounts/{account}/entries?cursor=") + *p.NextCursor, "", nil}, 422, "query.cursor")
+	other := f.MustAccount(t, "active", 5)
+	p = decode[page](t, send(t, f.ControlPlane, request{"GET", "/v1/accounts/" + other + "/entries?limit=1", "", nil}), 200)
+	f.refuses(t, request{"GET", f.fill("/v1/accounts/{account}/entries?cursor=") + *p.NextCursor, "", nil}, 422, "query.cursor")
 }
 
 func TestEntriesTellWhoMovedWhat(t *testing.T) {

@@ -56,7 +56,7 @@ func parseAcquire(body []byte) (*api.AcquireRequest, bool) {
 }
 
 func parseMessage[T any, M message[T]](body []byte) (M, error) {
-	tree, err := parseJSON(body)
+	tree, err := parseJSON(body, maxValues)
 	if err != nil {
 		return nil, err
 	}

@@ -36,10 +36,13 @@ func (q *PageQuery) page(kind, prefix string) (store.Page, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(q.Cursor)
 	of, id, _ := strings.Cut(string(raw), ":")
 	if err != nil || of != kind || !isID(id, prefix) {
-		return store.Page{}, badField(http.StatusUnprocessableEntity, codeInvalidRequest, "query.cursor",
-			"expected the next_cursor of an earlier page of this list")
+		return store.Page{}, badCursor()
 	}
 	return store.Page{Limit: q.Limit, After: id}, nil
+}
+
+func badCursor() *Problem {
+	return badField(http.StatusUnprocessableEntity, codeInvalidRequest, "query.cursor", "expected the next_cursor of an earlier page of this list")
 }
 
 // isID reports whether s looks like an id with this prefix: letters and digits follow it, few enough to be one.

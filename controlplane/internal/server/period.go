@@ -23,7 +23,8 @@ func period(from, to string) (start, end *time.Time, err error) {
 	return start, end, nil
 }
 
-// maxYear keeps times countable in microseconds.
+// maxYear keeps times countable in microseconds. The years before 0, into which an offset can lead, are as little to be written
+// in JSON as those after it.
 const maxYear = 9999
 
 func queryTime(location, text string) (*time.Time, error) {
@@ -31,9 +32,9 @@ func queryTime(location, text string) (*time.Time, error) {
 		return nil, nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
-	if err != nil || !timeForms.MatchString(text) || at.UTC().Year() > maxYear {
+	at = at.UTC()
+	if err != nil || !timeForms.MatchString(text) || at.Year() < 0 || at.Year() > maxYear {
 		return nil, badField(http.StatusUnprocessableEntity, codeInvalidRequest, location, timeForm)
 	}
-	at = at.UTC()
 	return &at, nil
 }

@@ -15,23 +15,31 @@ import (
 // maxDepth bounds the nesting of a body. No message of ours is deeper than 3.
 const maxDepth = 16
 
+// Bounds of how many values a body holds: names do not count, objects and arrays do. Each may turn out to be a fault, and
+// takes many times the memory that it takes in the body. The largest message but an import, a gate's report, has some 15,000;
+// a restricted key some 200, of which an import may have a thousand.
+const (
+	maxValues       = 1 << 15
+	maxImportValues = 1 << 18
+)
+
 // jsonNull stands for a JSON null in a parsed tree, where nil would read as "absent".
 type jsonNull struct{}
 
 // MarshalJSON lets a schema list it among the values that it takes.
 func (jsonNull) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
 
-// parseJSON reads exactly one JSON value into map[string]any, []any, string, json.Number, bool or jsonNull.
+// parseJSON reads exactly one JSON value, of at most limit in all, into map[string]any, []any, string, json.Number, bool or jsonNull.
 // encoding/json lets pass what it refuses: a name twice in one object, bytes after the value, invalid UTF-8
-// and half surrogate pairs. The error is a *Problem with status 400 that quotes nothing but field names.
-func parseJSON(body []byte) (any, error) {
+// and half surrogate pairs. The error is a *Problem that quotes nothing but field names.
+func parseJSON(body []byte, limit int) (any, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, malformed("body", "expected a JSON value, got none")
 	}
 	if !utf8.Valid(body) {
 		return nil, malformed("body", "expected UTF-8")
 	}
-	p := &jsonParser{dec: json.NewDecoder(bytes.NewReader(body))}
+	p := &jsonParser{dec: json.NewDecoder(bytes.NewReader(body)), left: limit, limit: limit}
 	p.dec.UseNumber()
 	v, err := p.value("body", 0)
 	if err != nil {
@@ -50,7 +58,11 @@ func malformed(location, expected string) *Problem {
 	return badField(http.StatusBadRequest, codeInvalidRequest, location, expected)
 }
 
-type jsonParser struct{ dec *json.Decoder }
+type jsonParser struct {
+	dec *json.Decoder
+	// left is how many more values there may be, of limit.
+	left, limit int
+}
 
 func (p *jsonParser) token() (json.Token, error) {
 	t, err := p.dec.Token()
@@ -69,6 +81,9 @@ func (p *jsonParser) value(location string, depth int) (any, error) {
 	t, err := p.token()
 	if err != nil {
 		return nil, err
+	}
+	if p.left--; p.left < 0 {
+		return nil, badField(http.StatusRequestEntityTooLarge, codeBodyTooLarge, "body", fmt.Sprintf("expected at most %d values", p.limit))
 	}
 	switch t := t.(type) {
 	case json.Delim:

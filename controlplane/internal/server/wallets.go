@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -80,6 +81,9 @@ func (s *Server) listEntries(ctx context.Context, in *struct {
 		return nil, err
 	}
 	rows, more, err := s.store.Entries(ctx, in.ID, page)
+	if page.After != "" && errors.Is(err, store.ErrInvalid) {
+		return nil, badCursor()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list entries: %w", err)
 	}
