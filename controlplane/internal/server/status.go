@@ -10,6 +10,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
+
+	"github.com/tollgate/tollgate/controlplane/internal/ledger"
 )
 
 // status is what the running server knows of itself, as the REST API shows it.
@@ -86,7 +88,7 @@ func (s *Server) getStatus(ctx context.Context, _ *struct{}) (*statusOutput, err
 	return &statusOutput{Body: status{
 		Version: version(), SQLiteVersion: h.Library, StartedAt: s.started.UTC(), UptimeSeconds: int64(s.now().Sub(s.started).Seconds()),
 		Time: s.now().UTC(), Schema: h.Schema, Epoch: h.Epoch, Writable: h.Unwritable == nil,
-		LearningSeconds: int64((h.Learning + time.Second - 1) / time.Second), LostCredits: s.store.Stats().Lost,
+		LearningSeconds: int64((h.Learning + time.Second - 1) / time.Second), LostCredits: min(s.store.Stats().Lost, int64(ledger.MaxCredits)),
 		DatabaseBytes: h.Bytes, LogBytes: h.LogBytes, OpenLeases: held.Open, ReservedCredits: held.Reserved,
 		Backups: s.backupDir != "", Gates: s.heard.gates(),
 	}}, nil

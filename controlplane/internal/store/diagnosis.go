@@ -37,7 +37,7 @@ type Diagnosis struct {
 	Gates []GateSeen
 }
 
-// Lost is what was used of leases that a restored database does not know.
+// Lost is what was used of leases that a restored database does not know, ledger.MaxCredits at most.
 type Lost struct{ Leases, Credits int64 }
 
 // GateSeen is a gate that leases were granted to or usage was counted of within the last week.
@@ -124,10 +124,13 @@ func (d *Diagnosis) contents(ctx context.Context, db *sql.DB, now time.Time) err
 		}
 	}
 	d.NewestID, d.Learning = time.UnixMilli((ids-idsAhead)/idSteps).UTC(), learning > 0
-	err := db.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(used), 0) FROM lost_leases").Scan(&d.Lost.Leases, &d.Lost.Credits)
+	// What gates say may add up to more than an integer holds.
+	var lost float64
+	err := db.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(CAST(used AS REAL)), 0.0) FROM lost_leases").Scan(&d.Lost.Leases, &lost)
 	if err != nil {
 		return fmt.Errorf("read lost leases: %w", err)
 	}
+	d.Lost.Credits = saturated(lost)
 	if err := d.tokens(ctx, q, now); err != nil {
 		return fmt.Errorf("read tokens: %w", err)
 	}

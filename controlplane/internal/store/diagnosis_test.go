@@ -2,11 +2,14 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tollgate/tollgate/controlplane/api"
 	"github.com/tollgate/tollgate/controlplane/apikey"
 )
 
@@ -47,6 +50,29 @@ func TestDiagnose(t *testing.T) {
 	must(t, w.readers.QueryRowContext(t.Context(), "SELECT group_concat(action) FROM audit WHERE action LIKE 'database%'").Scan(&acts))
 	if acts != "database.restore" {
 		t.Errorf("audit log: %q", acts)
+	}
+}
+
+// A gate that lies about its epoch may say that it has used any number of leases: their sum ends no diagnosis and turns no
+// counter back.
+func TestLostCreditsBeyondAnInteger(t *testing.T) {
+	t.Parallel()
+	w := newLeaseWorld(t, LeaseOptions{})
+	const each = api.MaxSyncLeases
+	for i := range 2 {
+		req := &api.SyncRequest{Gate: "liar", Boot: "vm", Epoch: w.epoch + 1}
+		for j := range each {
+			req.Leases = append(req.Leases, api.LeaseReport{Lease: fmt.Sprintf("lease_%d", i*each+j), Used: api.MaxCredits, Final: true})
+		}
+		_, err := w.Sync(t.Context(), req)
+		must(t, err)
+	}
+	if n := w.Stats().Lost; n != math.MaxInt64 {
+		t.Errorf("counted %d credits lost, want as many as can be", n)
+	}
+	d, err := Diagnose(t.Context(), w.path, w.clock.Now())
+	if err != nil || d.Lost != (Lost{Leases: 2 * each, Credits: api.MaxCredits}) {
+		t.Errorf("diagnosed %+v, %v", d.Lost, err)
 	}
 }
 

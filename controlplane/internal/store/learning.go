@@ -89,6 +89,6 @@ func (tx *writeTx) lose(req *api.SyncRequest, r *api.LeaseReport) error {
 	if err != nil {
 		return fmt.Errorf("record lost lease: %w", err)
 	}
-	tx.tally.Lost += used - known
+	tx.tally.Lost = plus(tx.tally.Lost, used-known)
 	return nil
 }

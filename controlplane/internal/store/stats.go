@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -76,7 +77,19 @@ const (
 	numChangeKinds = 4
 )
 
-func (t *tally) move(m ledger.Transaction) { t.moved[slices.Index(kinds, m.Kind)] += int64(m.Amount) }
+func (t *tally) move(m ledger.Transaction) {
+	i := slices.Index(kinds, m.Kind)
+	t.moved[i] = plus(t.moved[i], int64(m.Amount))
+}
+
+// plus adds amounts that are not negative, up to what an int64 holds: they are of many accounts or what gates say, and a sum
+// that falls is no counter.
+func plus(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
 
 func (t *tally) change(kind api.ChangeKind) { t.changes[slices.Index(changeKinds[:], kind)]++ }
 
@@ -105,7 +118,7 @@ func (c *counters) committed(jobs int, took time.Duration, t *tally) {
 	c.batches.observe(float64(jobs))
 	c.commit.observe(took.Seconds())
 	for i, n := range t.moved {
-		c.total.moved[i] += n
+		c.total.moved[i] = plus(c.total.moved[i], n)
 	}
 	for i, n := range t.changes {
 		c.total.changes[i] += n
@@ -114,7 +127,7 @@ func (c *counters) committed(jobs int, took time.Duration, t *tally) {
 	c.total.Final += t.Final
 	c.total.Expired += t.Expired
 	c.total.Drained += t.Drained
-	c.total.Lost += t.Lost
+	c.total.Lost = plus(c.total.Lost, t.Lost)
 	c.total.Dropped += t.Dropped
 	c.total.Batches += t.Batches
 }
