@@ -153,8 +153,10 @@ func (c *serveCommand) listen(srv *server.Server, log *slog.Logger) ([]door, err
 	for _, d := range []struct {
 		name, addr string
 		handler    http.Handler
+		server     func(http.Handler, *slog.Logger) *http.Server
 	}{
-		{"admin", c.Listen, srv.Admin()}, {"gate", c.GateListen, srv.Gate()}, {"ops", c.OpsListen, srv.Ops()},
+		{"admin", c.Listen, srv.Admin(), server.NewHTTPServer}, {"gate", c.GateListen, srv.Gate(), server.NewGateServer},
+		{"ops", c.OpsListen, srv.Ops(), server.NewHTTPServer},
 	} {
 		l, err := net.Listen("tcp", d.addr)
 		if err != nil {
@@ -163,7 +165,7 @@ func (c *serveCommand) listen(srv *server.Server, log *slog.Logger) ([]door, err
 			}
 			return nil, fmt.Errorf("serve %s: %w", d.name, err)
 		}
-		doors = append(doors, door{name: d.name, listener: l, server: server.NewHTTPServer(d.handler, log)})
+		doors = append(doors, door{name: d.name, listener: l, server: d.server(d.handler, log)})
 	}
 	return doors, nil
 }

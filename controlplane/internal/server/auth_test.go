@@ -160,3 +160,27 @@ func TestOpsPages(t *testing.T) {
 		}
 	}
 }
+
+// However long a connection may rest, nobody keeps one by being refused.
+func TestStrangersKeepNoConnection(t *testing.T) {
+	f := newFixture(t)
+	stays := func(root, path, token string) bool {
+		req := newRequest(t, root, request{"GET", path, "", http.Header{"Authorization": {token}}})
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return !resp.Close
+	}
+	for _, root := range []string{f.AdminURL, f.GateURL} {
+		for _, path := range []string{"/v1/accounts", "/nowhere", "/gate/v1/sync"} {
+			if stays(root, path, "Bearer none") {
+				t.Errorf("%s at %s: the connection stays open", path, root)
+			}
+		}
+	}
+	if !stays(f.AdminURL, "/v1/accounts", "Bearer "+f.AdminToken) || !stays(f.AdminURL, "/v1/accounts/none", "Bearer "+f.AdminToken) {
+		t.Error("the connection of somebody with a token is closed")
+	}
+}

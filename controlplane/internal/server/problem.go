@@ -94,9 +94,13 @@ func tooSoon(wait time.Duration, detail string) *Problem {
 	return p
 }
 
-// abort ends the request with the problem that err stands for.
+// abort ends the request with the problem that err stands for, and that of a stranger with its connection: who has no token
+// keeps none open, of which there are only so many.
 func (s *Server) abort(c *gin.Context, err error) {
 	p := s.problemOf(c.Request.Context(), err)
+	if callerOf(c.Request.Context()).ID == "" {
+		c.Header("Connection", "close")
+	}
 	// No field of a Problem can make Marshal fail.
 	body, _ := json.Marshal(p)
 	c.Data(p.Status, problemType, append(body, '\n'))

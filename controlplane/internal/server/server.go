@@ -131,16 +131,23 @@ func (s *Server) engine(listener string) *gin.Engine {
 	return e
 }
 
-// NewHTTPServer wraps h with the time limits that every listener of the control plane has. The idle limit
-// outlasts that of Envoy's connection pools (one hour), so that it is the proxy that closes a connection at
-// rest and no callout meets one that is just being closed.
+// NewGateServer is NewHTTPServer for the gate listener. The idle limit outlasts that of Envoy's connection pools (one hour),
+// so that it is the proxy that closes a connection at rest and no callout meets one that is just being closed.
+func NewGateServer(h http.Handler, log *slog.Logger) *http.Server {
+	s := NewHTTPServer(h, log)
+	s.IdleTimeout = 65 * time.Minute
+	return s
+}
+
+// NewHTTPServer wraps h with the time limits that a listener of the control plane has. How long a connection may rest bounds how
+// many of them one client can collect.
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       65 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
