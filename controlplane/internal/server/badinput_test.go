@@ -134,6 +134,28 @@ func TestTimesBeforeTheYearZero(t *testing.T) {
 	f.refuses(t, request{"POST", "/v1/keys/import", f.fill(row), http.Header{"Idempotency-Key": {"import"}}}, 422, "body.keys[0].expires_at")
 }
 
+// What people write stays in clear, in the database too, so a secret that got there by mistake is refused.
+func TestSecretsWhereTextIsExpected(t *testing.T) {
+	f := newPairFixture(t)
+	const token = "tg_operator_" + "AbC-_0123456789AbC-_0123456789AbC-_01234567"
+	for _, secret := range []string{canary, "leaked: " + canary + ".", token} {
+		for _, w := range writes {
+			if w.field != "name" && w.field != "reason" {
+				continue
+			}
+			f.refuses(t, request{w.method, f.fill(w.path), replaceField(f.fill(w.body), w.field, `"`+secret+`"`), nil}, 422, "body."+w.field)
+		}
+		f.refuses(t, request{"PATCH", f.fill("/v1/keys/{key}"), `{"metadata":{"note":"` + secret + `"}}`, nil}, 422, "body.metadata")
+	}
+	key := http.Header{"Idempotency-Key": {canary}}
+	f.refuses(t, request{"POST", f.fill("/v1/accounts/{account}/credits"), `{"amount":5}`, key}, 400, "header.Idempotency-Key")
+	// The beginning of one, which the console shows, is none.
+	send(t, f.ControlPlane, request{"PATCH", f.fill("/v1/keys/{key}"), `{"name":"` + canary[:20] + ` and tg_owner_x"}`, nil})
+	if a := send(t, f.ControlPlane, request{"GET", f.fill("/v1/keys/{key}"), "", nil}); !strings.Contains(a.body, "tg_owner_x") {
+		t.Errorf("not renamed: %s", a.body)
+	}
+}
+
 // SQLite takes NUL for the end of a text, so that a search for it would find everything.
 func TestQueriesWithControlCharacters(t *testing.T) {
 	f := newFixture(t)

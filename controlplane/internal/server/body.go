@@ -71,14 +71,14 @@ func jsonContent(contentType []string) bool {
 // screen refuses what huma would let pass or would refuse with too little said: ambiguous queries and headers,
 // and bodies that are not exactly one JSON value. It leaves the body in place for huma to read.
 func (s *Server) screen(c *gin.Context) {
-	if err := screened(c); err != nil {
+	if err := s.screened(c); err != nil {
 		s.abort(c, err)
 		return
 	}
 	c.Next()
 }
 
-func screened(c *gin.Context) error {
+func (s *Server) screened(c *gin.Context) error {
 	setValue(c, csvKey, acceptsCSV(c.Request.Header.Values("Accept")))
 	// Every other answer is JSON; huma would label it by what the client accepts.
 	c.Request.Header.Del("Accept")
@@ -87,6 +87,9 @@ func screened(c *gin.Context) error {
 	}
 	if v := c.Request.Header.Values(idempotencyKeyHeader); len(v) > 1 || len(v) == 1 && v[0] == "" {
 		return badField(http.StatusBadRequest, codeInvalidRequest, "header."+idempotencyKeyHeader, "expected one value, "+idempotencyKeyForm)
+	}
+	if s.stray(c.Request.Header.Get(idempotencyKeyHeader)) {
+		return badField(http.StatusBadRequest, codeInvalidRequest, "header."+idempotencyKeyHeader, strayForm)
 	}
 	if v := c.Request.Header.Values(ifMatchHeader); len(v) > 0 {
 		// Lines of a list are one list; huma would read the first.
@@ -110,7 +113,11 @@ func screened(c *gin.Context) error {
 		return err
 	}
 	if len(body) > 0 {
-		if _, err := parseJSON(body, values); err != nil {
+		tree, err := parseJSON(body, values)
+		if err == nil {
+			err = s.strays(tree)
+		}
+		if err != nil {
 			return err
 		}
 	}
