@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
@@ -37,8 +39,9 @@ func acceptsCSV(values []string) bool {
 		switch name, params, _ := mime.ParseMediaType(kind); {
 		case name == "application/json":
 			return false
-		case name == csvType && params["q"] != "0":
-			found = true
+		case name == csvType:
+			q, err := strconv.ParseFloat(params["q"], 64)
+			found = found || err != nil || q > 0
 		}
 	}
 	return found
@@ -113,10 +116,15 @@ func amounts(b ledger.Balances) []string {
 	return out
 }
 
-// defused keeps spreadsheets from taking text that somebody made up for a formula: with an apostrophe before it, it is text.
+// defused keeps spreadsheets from taking text that somebody made up for a formula: with an apostrophe before it, it is text. Where
+// numbers have decimal commas, a semicolon begins a cell too.
 func defused(text string) string {
-	if rest := strings.TrimLeft(text, " \u00a0\u3000"); rest != "" && strings.ContainsRune("=+-@\t\r\n|%＝＋－＠", []rune(rest)[0]) {
-		return "'" + text
+	cells := strings.Split(text, ";")
+	for i, cell := range cells {
+		rest := strings.TrimLeftFunc(cell, func(c rune) bool { return unicode.IsSpace(c) || unicode.Is(unicode.Cf, c) })
+		if first, _ := utf8.DecodeRuneInString(rest); rest != "" && strings.ContainsRune("=+-@|%＝＋－＠﹦﹢﹣﹫", first) {
+			cells[i] = "'" + cell
+		}
 	}
-	return text
+	return strings.Join(cells, ";")
 }
