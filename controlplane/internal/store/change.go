@@ -51,7 +51,7 @@ func (tx *writeTx) cursor() (seq int64, err error) {
 func (s *Store) tell(ctx context.Context, reply *api.SyncReply, req *api.SyncRequest) error {
 	cursor := req.Cursor
 	reply.Cursor, reply.Epoch = cursor, s.epoch
-	rows, err := s.queries.ChangesAfter(ctx, queries.ChangesAfterParams{Seq: cursor, MaxRows: api.MaxSyncChanges + 1})
+	rows, err := s.brief.ChangesAfter(ctx, queries.ChangesAfterParams{Seq: cursor, MaxRows: api.MaxSyncChanges + 1})
 	if err != nil {
 		return s.readError("changes", err)
 	}
@@ -77,12 +77,12 @@ func (s *Store) tell(ctx context.Context, reply *api.SyncReply, req *api.SyncReq
 
 // changesKnown returns the newest change and the newest one that was deleted, 0 for none.
 func (s *Store) changesKnown(ctx context.Context) (newest, pruned int64, err error) {
-	newest, err = s.queries.NewestChange(ctx)
+	newest, err = s.brief.NewestChange(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
 	if err == nil {
-		pruned, err = s.queries.Meta(ctx, metaChangesPruned)
+		pruned, err = s.brief.Meta(ctx, metaChangesPruned)
 	}
 	return newest, pruned, err
 }

@@ -60,7 +60,7 @@ func dsn(path string, a access) string {
 	return u.String()
 }
 
-// connect makes a pool; no connection is opened yet. The writing pool has one connection, the reading pool one
+// connect makes a pool; no connection is opened yet. The writing pool has one connection, a reading pool one
 // per core: more readers than cores only add latency and starve the writer.
 func connect(path string, a access) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn(path, a))

@@ -180,7 +180,7 @@ func (tx *writeTx) row(name statement, args ...any) *sql.Row {
 	return tx.stmt(name).QueryRowContext(tx.ctx, args...)
 }
 
-// lookup reads with the readers' prepared statements.
+// lookup reads with the prepared statements of quick.
 func (s *Store) lookup(ctx context.Context) lookup {
 	return func(name statement, args ...any) (*sql.Rows, error) { return s.reads[name].QueryContext(ctx, args...) }
 }

@@ -76,9 +76,15 @@ func (o Options) withDefaults() (_ Options, err error) {
 
 // Store is an open database. Its methods are safe for concurrent use.
 type Store struct {
+	// readers answer people: what they ask for may take as long as it takes.
 	readers *sql.DB
-	reads   *statements
 	queries *queries.Queries
+	// quick is a pool of its own for what gates wait for, and who asks: single rows, found by their keys. However many long
+	// reads are waiting for readers, none of these waits for them.
+	quick *sql.DB
+	// reads are prepared on quick but stmtEntriesOf, which is on readers; brief are the queries on quick.
+	reads *statements
+	brief *queries.Queries
 	// writer is nil in a store that was opened for reading alone.
 	writer *writer
 	now    func() time.Time
@@ -118,7 +124,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{path: path, writer: newWriter(writes, opts), now: opts.Now, steady: opts.Steady, terms: opts.Leases}
-	if s.readers, err = connect(path, reading); err == nil {
+	if err = s.connectReads(path, reading); err == nil {
 		err = s.prepareReads(ctx)
 	}
 	if err == nil {
@@ -153,7 +159,7 @@ func OpenReadOnly(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{path: path, now: opts.Now, steady: opts.Steady, terms: opts.Leases}
-	if s.readers, err = connect(path, copying); err == nil {
+	if err = s.connectReads(path, copying); err == nil {
 		err = checkLibrary(ctx, s.readers)
 	}
 	if err == nil {
@@ -168,13 +174,22 @@ func OpenReadOnly(ctx context.Context, opts Options) (*Store, error) {
 	return s, nil
 }
 
+func (s *Store) connectReads(path string, a access) (err error) {
+	if s.readers, err = connect(path, a); err == nil {
+		s.quick, err = connect(path, a)
+	}
+	return err
+}
+
 func (s *Store) prepareReads(ctx context.Context) (err error) {
-	s.queries = queries.New(s.readers)
+	s.queries, s.brief = queries.New(s.readers), queries.New(s.quick)
 	if s.epoch, err = s.queries.Meta(ctx, metaEpoch); err != nil {
 		return fmt.Errorf("read epoch: %w", err)
 	}
-	s.reads, err = prepare(ctx, s.readers, stmtOperation, stmtSecret, stmtPair, stmtCursor, stmtDraining,
-		stmtEntriesOf)
+	if s.reads, err = prepare(ctx, s.quick, stmtOperation, stmtSecret, stmtPair, stmtCursor, stmtDraining); err != nil {
+		return err
+	}
+	s.reads[stmtEntriesOf], err = s.readers.PrepareContext(ctx, statementSQL[stmtEntriesOf])
 	return err
 }
 
@@ -196,8 +211,10 @@ func (s *Store) Close() error {
 // which a reader could not.
 func (s *Store) disconnect() error {
 	var err error
-	if s.readers != nil {
-		err = s.readers.Close()
+	for _, pool := range []*sql.DB{s.readers, s.quick} {
+		if pool != nil {
+			err = errors.Join(err, pool.Close())
+		}
 	}
 	if s.writer != nil {
 		err = errors.Join(err, s.writer.db.Close())

@@ -189,7 +189,7 @@ func (s *Store) UseTokens(ctx context.Context, used map[string]time.Time) error 
 // TokenByDigest returns the token with this wire digest, usable or not, or ErrNotFound.
 func (s *Store) TokenByDigest(ctx context.Context, digest apikey.Digest) (Token, error) {
 	stored := digest.Stored()
-	row, err := s.queries.TokenByDigest(ctx, stored[:])
+	row, err := s.brief.TokenByDigest(ctx, stored[:])
 	if err != nil {
 		return Token{}, s.readError("token", err)
 	}
