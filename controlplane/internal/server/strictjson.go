@@ -17,10 +17,10 @@ const maxDepth = 16
 
 // Bounds of how many values a body holds: names do not count, objects and arrays do. Each may turn out to be a fault, and
 // takes many times the memory that it takes in the body. The largest message but an import, a gate's report, has some 15,000;
-// a restricted key some 200, of which an import may have a thousand.
+// a restricted key some 200, of which an import may have a thousand, though seldom with all that there can be of each.
 const (
 	maxValues       = 1 << 15
-	maxImportValues = 1 << 18
+	maxImportValues = 1 << 17
 )
 
 // jsonNull stands for a JSON null in a parsed tree, where nil would read as "absent".
