@@ -25,9 +25,9 @@ type tokenCommand struct {
 
 type tokenCreateCommand struct {
 	databaseFlag
-	Role    string   `required:"" enum:"owner,operator,billing,viewer,gate,account" placeholder:"ROLE" help:"owner and operator administer, billing moves credits, viewer reads, gate is for a proxy's filter, account for the keys of one account: one of ${enum}."`
+	Role    string   `enum:"owner,operator,billing,viewer,gate,account," default:"" placeholder:"ROLE" help:"One of owner and operator, who administer, billing, who moves credits, viewer, who reads, gate, for a proxy's filter, and account, for the keys of one account: that is what it is with --account."`
 	Name    string   `required:"" placeholder:"NAME" help:"Who or what will hold the token."`
-	Account string   `placeholder:"ID" help:"The account of a token of role account."`
+	Account string   `placeholder:"ID" help:"Whose keys the token is for, of role account."`
 	Expires cli.When `placeholder:"WHEN" help:"When the token ends: a time such as 2026-12-31T00:00:00Z, or from now on, such as 90d or 12h. Without it, never."`
 
 	// The flags of the other commands that ask a server; that it does is not by default.
@@ -47,7 +47,7 @@ Works beside a running server and before the first one; with --url it asks a ser
 Example:
 
 	TOKEN=$(tollgate token create --role owner --name alice)
-	tollgate token create --role account --account acct_06f3k2v8s1w0 --name "Ada's site" --expires 90d
+	tollgate token create --account acct_06f3k2v8s1w0 --name "Ada's site" --expires 90d
 	tollgate token create --url https://tollgate.example --role gate --name edge-1`
 }
 
@@ -59,7 +59,12 @@ func (c *tokenCreateCommand) Validate() error {
 	if c.Name == "" || len(c.Name) > store.MaxNameLen || !printable(c.Name) {
 		return fmt.Errorf("--name: expected 1 to %d bytes of printable text", store.MaxNameLen)
 	}
-	if (c.Account != "") != (c.Role == string(store.RoleAccount)) {
+	switch account := string(store.RoleAccount); {
+	case c.Account != "" && c.Role == "":
+		c.Role = account
+	case c.Role == "":
+		return errors.New("--role: expected one of owner, operator, billing, viewer, gate, account")
+	case (c.Account != "") != (c.Role == account):
 		return errors.New("--account: expected with --role account, and with no other")
 	}
 	return nil

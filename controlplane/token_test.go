@@ -28,7 +28,7 @@ func TestTokenCreateForAnAccount(t *testing.T) {
 		t.Helper()
 		return finish(t, command(t, append([]string{"token", "create", "--db", db, "--name", "n"}, args...)...))
 	}
-	got := create("--role=account", "--account="+account.ID, "--expires=2d")
+	got := create("--account="+account.ID, "--expires=2d")
 	token, err := st.TokenByDigest(context.Background(), apikey.DigestOf(strings.TrimSpace(got.stdout)))
 	if err != nil || got.code != 0 || token.Role != store.RoleAccount || token.AccountID != account.ID || token.ExpiresAt == nil ||
 		token.ExpiresAt.Sub(token.CreatedAt).Round(time.Hour) != 48*time.Hour {
@@ -43,6 +43,7 @@ func TestTokenCreateForAnAccount(t *testing.T) {
 		code   int
 		stderr string
 	}{
+		"no role":             {nil, 2, "--role: expected one of owner"},
 		"no account":          {[]string{"--role=account"}, 2, "--account: expected with --role account"},
 		"account of a viewer": {[]string{"--role=viewer", "--account=" + account.ID}, 2, "--account: expected with --role account"},
 		"unknown account":     {[]string{"--role=account", "--account=acct_none"}, 1, "--account: expected the id of an account"},
