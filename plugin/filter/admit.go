@@ -38,8 +38,8 @@ func (s *stream) admit(t access.Instant) (action types.Action, ask bool) {
 	return types.ActionPause, true
 }
 
-// admitted lets a request pass whose price is taken or held. If the upstream cannot be told who is calling, nothing is charged and
-// the request is refused.
+// admitted lets a request pass whose price is taken or held. If the upstream cannot be told who is calling, nothing is
+// charged and the request is refused.
 func (s *stream) admitted(a access.Admission, t access.Instant) types.Action {
 	p := s.plugin
 	if a.Renew {

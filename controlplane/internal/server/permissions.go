@@ -28,7 +28,8 @@ const (
 	writeDomains permission = "domains.write"
 	readKeys     permission = "keys.read"
 	writeKeys    permission = "keys.write"
-	// updateKeys is for what an admin says of a key, its restriction among it: its owner cannot take it back.
+	// updateKeys is for what an admin says of a key, its restriction among it. The token of an account cannot change that
+	// of a key; it can make other keys.
 	updateKeys permission = "keys.update"
 	importKeys permission = "keys.import"
 	// explainKeys is for what a gate would decide about a key.

@@ -125,8 +125,8 @@ func (tx *writeTx) createToken(in NewToken) (Token, error) {
 	return t, tx.audit(act{action: "token.create", kind: kindToken, id: id, accountID: t.AccountID, after: viewToken(t)})
 }
 
-// RevokeToken ends a token for good. Revoking again changes nothing and succeeds. It returns ErrNotFound, ErrStale, or ErrLastOwner
-// for an owner's usable token without which there would be none.
+// RevokeToken ends a token for good. Revoking again changes nothing and succeeds. It returns ErrNotFound, ErrStale, or
+// ErrLastOwner for an owner's usable token without which there would be none.
 func (s *Store) RevokeToken(ctx context.Context, id string) (Token, error) {
 	return write(ctx, s, func(tx *writeTx) (Token, error) {
 		old, err := tx.token(id)
